@@ -120,7 +120,14 @@ export type OperatorPlan =
       readonly rowIdColumn: number
     }
   /** Head. Rows that DML statements and `table().insert` bring; one actor a table, so that their order is kept. */
-  | { readonly kind: 'dml'; readonly tableId: number; readonly schema: Schema }
+  | {
+      readonly kind: 'dml'
+      readonly tableId: number
+      /** All columns, hidden ones too: batches have exactly these. */
+      readonly schema: Schema
+      /** Column that gets a unique bigint where a batch holds null (the counter is the offset of source `tableId`), or -1. */
+      readonly rowIdColumn: number
+    }
   /** Head. One input exchange, passed on. */
   | { readonly kind: 'merge'; readonly schema: Schema }
   /** Head. Inner join of two inputs; output = left columns then right columns, cut to `output`. */

@@ -130,7 +130,11 @@ export type OperatorPlan =
     }
   /** Head. One input exchange, passed on. */
   | { readonly kind: 'merge'; readonly schema: Schema }
-  /** Head. Inner join of two inputs; output = left columns then right columns, cut to `output`. */
+  /**
+   * Head. Inner join of two inputs; output = left columns then right columns, cut to `output`. The schemas of
+   * the tables are those of the inputs; their keys begin with the join columns, in the order of `leftKeys` and
+   * `rightKeys`, which have equal types pairwise.
+   */
   | {
       readonly kind: 'hash-join'
       readonly leftSchema: Schema
@@ -145,16 +149,26 @@ export type OperatorPlan =
     }
   | { readonly kind: 'filter'; readonly predicate: Expression }
   | { readonly kind: 'project'; readonly expressions: readonly Expression[] }
-  /** Output = group columns, then one column a call. State: group key → accumulators and row count. */
+  /**
+   * Output = group columns, then one column a call. State: group key → accumulators and row count.
+   * `table.schema` begins with the group columns in the order of `groupKeys`, and these are its key; the operator
+   * alone knows the value columns (`aggregateStateSchema`), so the plan may leave them out.
+   */
   | {
       readonly kind: 'hash-aggregate'
       readonly inputSchema: Schema
       readonly groupKeys: readonly number[]
+      /** Input columns that identify a row; used by `valueTables`. */
+      readonly streamKey: readonly number[]
       readonly calls: readonly AggregateCall[]
       /** No deletes can arrive: min and max keep one value. */
       readonly appendOnly: boolean
       readonly table: StateTableSpec
-      /** For min/max that must survive deletes: one table of sorted values a call, else null. */
+      /**
+       * For min/max that must survive deletes: one table of sorted values a call, else null. Schema: group
+       * columns, the argument, then the columns of `streamKey`; all of them are the key, in this order (a stream
+       * key column that is a group column too may stand there twice), the argument descending for max.
+       */
       readonly valueTables: readonly (StateTableSpec | null)[]
     }
   /**

@@ -1,6 +1,17 @@
 /** One change to a version: what a commit object spells, and what threads are told. */
-import type { Epoch, Generation } from '../../common/ids.ts'
-import type { Group, SubLevel, SstMeta } from './version.ts'
+import { EngineError } from '../../common/errors.ts'
+import type { Epoch, Generation, TableId } from '../../common/ids.ts'
+import type { TableLayout } from '../job.ts'
+import {
+  checkVersion,
+  compareUserKeys,
+  GROUPS,
+  type Group,
+  type GroupLevels,
+  type SstMeta,
+  type SubLevel,
+  type Version,
+} from './version.ts'
 
 export interface GroupDelta {
   /** New sub-levels on top of L0, newest first. */
@@ -24,4 +35,127 @@ export interface VersionDelta {
   readonly offsets: Readonly<Record<string, unknown>>
   /** Undefined: unchanged. */
   readonly catalog?: unknown
+  /** Tables that got their first rows. */
+  readonly addedTables?: readonly TableLayout[]
+  /** Tables that are dropped with it; their layouts go. */
+  readonly droppedTables?: readonly TableId[]
+}
+
+export const EMPTY_GROUP_DELTA: GroupDelta = {
+  addedSubLevels: [],
+  removedSsts: [],
+  replacedSubLevel: null,
+  addedSsts: [],
+}
+
+/**
+ * The version that `delta` makes of `version`; neither is changed, untouched groups are shared. Pure and the
+ * same on every thread, so that all agree.
+ * @throws CORRUPTION when the delta does not follow the version or breaks a rule of versions.
+ */
+export function applyDelta(version: Version, delta: VersionDelta): Version {
+  checkOrder(version, delta)
+  const groups = { ...version.groups }
+  const changed: Group[] = []
+  for (const group of GROUPS) {
+    const change = delta.groups[group]
+    if (change === undefined) continue
+    groups[group] = applyGroup(version.groups[group], change)
+    changed.push(group)
+  }
+  const next: Version = {
+    versionId: delta.versionId,
+    generation: delta.generation,
+    committedEpoch: delta.committedEpoch,
+    safeEpoch: delta.safeEpoch,
+    groups,
+    offsets: applyOffsets(version.offsets, delta.offsets),
+    catalog: delta.catalog === undefined ? version.catalog : delta.catalog,
+    tables: applyTables(version.tables, delta),
+    droppedTables: union(version.droppedTables, delta.droppedTables ?? []),
+  }
+  checkVersion(next, changed)
+  return next
+}
+
+function checkOrder(version: Version, delta: VersionDelta): void {
+  const follows =
+    delta.versionId === version.versionId + 1 &&
+    delta.generation >= version.generation &&
+    delta.committedEpoch >= version.committedEpoch &&
+    delta.safeEpoch >= version.safeEpoch
+  if (!follows) {
+    throw new EngineError('CORRUPTION', 'a delta does not follow its version', {
+      context: { version: version.versionId, delta: delta.versionId },
+    })
+  }
+}
+
+function applyGroup(levels: GroupLevels, delta: GroupDelta): GroupLevels {
+  const removed = new Set(delta.removedSsts)
+  const added = delta.addedSsts
+  const result = {
+    subLevels: [...delta.addedSubLevels, ...replaceSubLevels(levels, delta, removed)],
+    levels: levels.levels.map((level, index) => {
+      const fresh = added.filter((entry) => entry.level === index + 1).map((entry) => entry.sst)
+      const kept = takeAll(level, removed)
+      if (fresh.length === 0) return kept
+      return [...kept, ...fresh].sort((a, b) => compareUserKeys(a.smallest, b.smallest))
+    }),
+  }
+  if (removed.size > 0) {
+    throw new EngineError('CORRUPTION', 'a delta removes an SST that is not there', {
+      context: { object: [...removed][0] },
+    })
+  }
+  return result
+}
+
+/** L0 without the removed SSTs; the replacement stands where the oldest of them stood. */
+function replaceSubLevels(
+  levels: GroupLevels,
+  delta: GroupDelta,
+  removed: Set<string>,
+): readonly SubLevel[] {
+  const result: SubLevel[] = []
+  let place = 0
+  for (const subLevel of levels.subLevels) {
+    const ssts = takeAll(subLevel.ssts, removed)
+    if (ssts.length > 0) result.push(ssts === subLevel.ssts ? subLevel : { ...subLevel, ssts })
+    if (ssts !== subLevel.ssts) place = result.length
+  }
+  if (delta.replacedSubLevel !== null) result.splice(place, 0, delta.replacedSubLevel)
+  return result
+}
+
+/** `ssts` without those in `removed`, which loses what was found; the same array when none was. */
+function takeAll(ssts: readonly SstMeta[], removed: Set<string>): readonly SstMeta[] {
+  if (removed.size === 0) return ssts
+  const kept = ssts.filter((sst) => !removed.delete(sst.sstId))
+  return kept.length === ssts.length ? ssts : kept
+}
+
+function applyOffsets(
+  offsets: Version['offsets'],
+  changes: VersionDelta['offsets'],
+): Version['offsets'] {
+  const keys = Object.keys(changes)
+  if (keys.length === 0) return offsets
+  const next = { ...offsets, ...changes }
+  for (const key of keys) if (next[key] === null) delete next[key]
+  return next
+}
+
+function applyTables(tables: readonly TableLayout[], delta: VersionDelta): readonly TableLayout[] {
+  const added = delta.addedTables ?? []
+  const dropped = delta.droppedTables ?? []
+  if (added.length === 0 && dropped.length === 0) return tables
+  const byId = new Map([...tables, ...added].map((layout) => [layout.tableId, layout]))
+  for (const id of dropped) byId.delete(id)
+  return [...byId.values()].sort((a, b) => a.tableId - b.tableId)
+}
+
+function union(ids: readonly TableId[], added: readonly TableId[]): readonly TableId[] {
+  if (added.length === 0) return ids
+  return [...new Set([...ids, ...added])].sort((a, b) => a - b)
 }

@@ -2,7 +2,17 @@
  * A version: the immutable set of live SSTs by level, with what else a commit makes durable. Plain
  * data (msgpack): it is what the commit log spells and what crosses threads.
  */
-import type { Epoch, Generation, TableId } from '../../common/ids.ts'
+import { compareBytes } from '../../common/bytes.ts'
+import { EngineError } from '../../common/errors.ts'
+import {
+  EPOCH_ZERO,
+  type Epoch,
+  type Generation,
+  generation,
+  type TableId,
+} from '../../common/ids.ts'
+import type { TableLayout } from '../job.ts'
+import { EPOCH_BYTES } from '../key.ts'
 
 export type Group = 'state' | 'materialized'
 export const GROUPS: readonly Group[] = ['state', 'materialized']
@@ -55,9 +65,86 @@ export interface Version {
   readonly offsets: Readonly<Record<string, unknown>>
   /** The catalog, opaque to storage; small, replaced whole when it changes. Null: none yet. */
   readonly catalog: unknown
+  /** Layout of every table that has rows, ascending by id: what a merge needs to build filters. */
+  readonly tables: readonly TableLayout[]
+  /** Tables whose rows no reader asks for any more, ascending: merges drop them. Ids are never reused. */
+  readonly droppedTables: readonly TableId[]
 }
 
 export const EMPTY_LEVELS: GroupLevels = {
   subLevels: [],
   levels: Array.from({ length: LEVEL_COUNT }, () => []),
+}
+
+/** The version before the first commit. */
+export const EMPTY_VERSION: Version = {
+  versionId: 0,
+  generation: generation(0),
+  committedEpoch: EPOCH_ZERO,
+  safeEpoch: EPOCH_ZERO,
+  groups: { state: EMPTY_LEVELS, materialized: EMPTY_LEVELS },
+  offsets: {},
+  catalog: null,
+  tables: [],
+  droppedTables: [],
+}
+
+/** Order of two full keys without their epochs: versions of one user key are equal. */
+export function compareUserKeys(a: Uint8Array, b: Uint8Array): number {
+  return compareBytes(a, 0, a.length - EPOCH_BYTES, b, 0, b.length - EPOCH_BYTES)
+}
+
+/** True when some user key could stand in both. */
+export function overlaps(a: SstMeta, b: SstMeta): boolean {
+  return compareUserKeys(a.smallest, b.largest) <= 0 && compareUserKeys(b.smallest, a.largest) <= 0
+}
+
+/** Every SST of a version, in no promised order. */
+export function* eachSst(version: Version): Generator<SstMeta> {
+  for (const group of GROUPS) {
+    const { subLevels, levels } = version.groups[group]
+    for (const subLevel of subLevels) yield* subLevel.ssts
+    for (const level of levels) yield* level
+  }
+}
+
+/**
+ * The rules that every version keeps. Linear in the SSTs of the groups given.
+ * @throws CORRUPTION naming the SST that breaks one.
+ */
+export function checkVersion(version: Version, groups: readonly Group[] = GROUPS): void {
+  if (version.safeEpoch > version.committedEpoch) throw broken('safe epoch above the committed', '')
+  for (const group of groups) {
+    const { subLevels, levels } = version.groups[group]
+    if (levels.length !== LEVEL_COUNT) throw broken('wrong number of levels', group)
+    const seen = new Set<string>()
+    for (const subLevel of subLevels) {
+      if (subLevel.ssts.length === 0) throw broken('a sub-level without SSTs', group)
+      checkSsts(subLevel.ssts, !subLevel.overlapping, group, seen)
+    }
+    for (const level of levels) checkSsts(level, true, group, seen)
+  }
+}
+
+function checkSsts(
+  ssts: readonly SstMeta[],
+  disjoint: boolean,
+  group: Group,
+  seen: Set<string>,
+): void {
+  for (let i = 0; i < ssts.length; i++) {
+    const sst = ssts[i]
+    if (seen.has(sst.sstId)) throw broken('an SST stands in two places', sst.sstId)
+    seen.add(sst.sstId)
+    if (sst.group !== group) throw broken('an SST of another group', sst.sstId)
+    if (sst.entryCount === 0) throw broken('an SST without rows', sst.sstId)
+    if (compareUserKeys(sst.smallest, sst.largest) > 0) throw broken('keys reversed', sst.sstId)
+    if (disjoint && i > 0 && compareUserKeys(ssts[i - 1].largest, sst.smallest) >= 0) {
+      throw broken('SSTs of one run overlap', sst.sstId)
+    }
+  }
+}
+
+function broken(rule: string, object: string): EngineError {
+  return new EngineError('CORRUPTION', `a version breaks a rule: ${rule}`, { context: { object } })
 }

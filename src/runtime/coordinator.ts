@@ -1,0 +1,759 @@
+/**
+ * Drives epochs: injects barriers, collects them, commits checkpoints in the background, admits and
+ * ends jobs, and brings the pipeline back to the last committed epoch after a failure. It owns the
+ * worker threads. Control thread only; one per open database.
+ */
+import type { Dataset, FromWorker, WorkerMetrics } from '../actors/protocol.ts'
+import { assert, unreachable } from '../common/assert.ts'
+import type { Env, Timer } from '../common/env.ts'
+import { EngineError, toEngineError, toWire } from '../common/errors.ts'
+import { type Epoch, nextEpoch } from '../common/ids.ts'
+import type { LsmStore } from '../storage/lsm-store.ts'
+import type { SealedRun } from '../storage/state-store.ts'
+import type { VersionDelta } from '../storage/version/delta.ts'
+import type { SstMeta } from '../storage/version/version.ts'
+import type { Barrier } from '../stream/message.ts'
+import type { JobPlan } from '../stream/plan.ts'
+import type { SplitOffset } from '../stream/source.ts'
+import { ChangeFeed } from './change-feed.ts'
+import { CheckpointStats } from './checkpoint-stats.ts'
+import { DmlLog } from './dml-log.ts'
+import { type SpawnWorker, WorkerPool } from './worker-pool.ts'
+
+export interface CoordinatorOptions {
+  readonly parallelism: number
+  readonly barrierIntervalMs: number
+  /** Every n-th barrier is a checkpoint. 0: only those that are asked for. */
+  readonly checkpointEvery: number
+  readonly checkpointsInFlightMax: number
+  /** Memtables and sealed runs of all workers: sources pause above half of it. */
+  readonly sharedBufferBytes: number
+  readonly ringBytes: number
+  readonly stateCacheBytes: number
+  readonly chunkRows: number
+  /** Uncommitted DML batches that are kept for recovery. */
+  readonly dmlBytesMax: number
+  /** Recoveries in a row without a commit between them, after which the pipeline stops. */
+  readonly recoveriesMax: number
+  readonly datasets: Readonly<Record<string, Dataset>>
+}
+
+export type CoordinatorEvent =
+  | { readonly kind: 'recovering'; readonly error: EngineError; readonly attempt: number }
+  | { readonly kind: 'recovered'; readonly epoch: Epoch }
+  | { readonly kind: 'failed'; readonly error: EngineError }
+  | { readonly kind: 'backpressure'; readonly active: boolean; readonly bufferedBytes: number }
+  | { readonly kind: 'sourcesExhausted'; readonly epoch: Epoch }
+
+/** What a coordinator is made of. `blockCache` makes the shared memory of a new incarnation. */
+export interface CoordinatorParts {
+  readonly env: Env
+  readonly store: LsmStore
+  readonly spawn: SpawnWorker
+  readonly options: CoordinatorOptions
+  readonly blockCache: () => SharedArrayBuffer
+  readonly event: (event: CoordinatorEvent) => void
+}
+
+interface InFlightBarrier {
+  readonly barrier: Barrier
+  readonly openedMs: number
+  readonly injectedMs: number
+  waiting: number
+  readonly runs: SealedRun[]
+  readonly offsets: Record<string, SplitOffset>
+  readonly sourcesDone: Set<number>
+}
+
+interface Waiter {
+  epoch: Epoch
+  readonly resolve: (epoch: Epoch) => void
+  readonly reject: (error: EngineError) => void
+}
+
+interface CatalogChange {
+  readonly catalog: unknown
+  /** Committed with the first checkpoint of a later epoch: the new job's first state goes with it. */
+  readonly after: Epoch
+}
+
+const BARRIERS_IN_FLIGHT_MAX = 8
+
+export class Coordinator {
+  readonly feed: ChangeFeed
+  readonly stats = new CheckpointStats()
+  private readonly env: Env
+  private readonly store: LsmStore
+  private readonly parts: CoordinatorParts
+  private readonly options: CoordinatorOptions
+  private readonly dml: DmlLog
+
+  private phase: 'idle' | 'running' | 'recovering' | 'closing' | 'failed' | 'closed' = 'idle'
+  private failure: EngineError | null = null
+  private pool: WorkerPool | null = null
+  private readonly jobs = new Map<number, JobPlan>()
+  private readonly workerMetrics: (WorkerMetrics | null)[] = []
+
+  private opened: Epoch
+  private openedMs = 0
+  private collectedEpoch: Epoch
+  private readonly inFlight: InFlightBarrier[] = []
+  private timer: Timer | null = null
+  private barriersSinceCheckpoint = 0
+  private checkpointWanted = false
+  private checkpointsInFlight = 0
+  private commitTail: Promise<unknown> = Promise.resolve()
+
+  private pendingRuns: SealedRun[] = []
+  private pendingOffsets: Record<string, SplitOffset> = {}
+  private committedOffsets: Record<string, string> = {}
+  /** Runs that are collected but not in the version: what a read at the latest epoch adds to it. */
+  private liveRuns: SealedRun[] = []
+  private liveRunBytes = 0
+  private runPins = 0
+  private heldReleases: { readonly delta: VersionDelta; readonly runs: readonly number[] }[][] = []
+
+  private startJobs: number[] = []
+  private stopJobs: number[] = []
+  private catalogChange: CatalogChange | null = null
+  private deployId = 0
+  private deployment: {
+    readonly id: number
+    waiting: number
+    readonly resolve: () => void
+    readonly reject: (error: EngineError) => void
+  } | null = null
+  private waiters: Waiter[] = []
+  private ddl: Promise<unknown> = Promise.resolve()
+
+  private paused = false
+  private stopping = false
+  private sourcesDone = new Set<number>()
+  private exhaustedReported = false
+  private recoveries = 0
+  private recovery: Promise<void> | null = null
+
+  constructor(parts: CoordinatorParts) {
+    this.parts = parts
+    this.env = parts.env
+    this.store = parts.store
+    this.options = parts.options
+    this.dml = new DmlLog(parts.options.dmlBytesMax)
+    this.opened = nextEpoch(this.store.committedEpoch, this.env.nowMs())
+    this.collectedEpoch = this.store.committedEpoch
+    this.feed = new ChangeFeed((tableId, on) =>
+      this.pool?.postAll({ kind: 'subscribe', tableId, on }),
+    )
+    this.store.onVersion((delta, released) => this.versionChanged(delta, released))
+  }
+
+  /** Starts the threads and the jobs that the catalog names. */
+  async start(jobs: readonly JobPlan[]): Promise<void> {
+    assert(this.phase === 'idle', 'a coordinator starts once')
+    for (const job of jobs) this.jobs.set(job.jobId, job)
+    this.rememberOffsets()
+    await this.startPool()
+    this.phase = 'running'
+    this.scheduleTick()
+  }
+
+  get committedEpoch(): Epoch {
+    return this.store.committedEpoch
+  }
+
+  /** The newest epoch whose rows can be read before they are durable. */
+  get latestEpoch(): Epoch {
+    return this.collectedEpoch > this.store.committedEpoch
+      ? this.collectedEpoch
+      : this.store.committedEpoch
+  }
+
+  get metrics(): readonly (WorkerMetrics | null)[] {
+    return this.workerMetrics
+  }
+
+  get bufferedBytes(): number {
+    return this.liveRunBytes
+  }
+
+  /** Every source of every job is bounded, read to its end, and committed. */
+  get exhausted(): boolean {
+    return this.exhaustedReported
+  }
+
+  // ---- jobs ----------------------------------------------------------------------------------
+
+  /** Runs DDL steps one after the other, whoever asks for them. */
+  exclusive<T>(step: () => Promise<T>): Promise<T> {
+    const result = this.ddl.then(step, step)
+    this.ddl = result.catch(() => undefined)
+    return result
+  }
+
+  /** Builds, admits and commits a job together with the catalog that names it. Within `exclusive`. */
+  async createJob(job: JobPlan, catalog: unknown): Promise<Epoch> {
+    await this.ready()
+    await this.deploy([job], false)
+    this.jobs.set(job.jobId, job)
+    this.exhaustedReported = false
+    try {
+      this.startJobs.push(job.jobId)
+      const admitted = this.inject()
+      return await this.commitCatalog(catalog, admitted)
+    } catch (error) {
+      this.jobs.delete(job.jobId)
+      throw error
+    }
+  }
+
+  /** Ends jobs and commits the catalog without them. Within `exclusive`. */
+  async dropJobs(
+    jobIds: readonly number[],
+    tableIds: readonly number[],
+    catalog: unknown,
+  ): Promise<Epoch> {
+    await this.ready()
+    for (const tableId of tableIds) this.dml.dropTable(tableId)
+    this.stopJobs.push(...jobIds)
+    const last = this.inject()
+    for (const jobId of jobIds) this.jobs.delete(jobId)
+    return await this.commitCatalog(catalog, last)
+  }
+
+  /** Commits a catalog that starts and ends nothing. Within `exclusive`. */
+  async changeCatalog(catalog: unknown): Promise<Epoch> {
+    await this.ready()
+    return await this.commitCatalog(catalog, this.collectedEpoch)
+  }
+
+  private commitCatalog(catalog: unknown, after: Epoch): Promise<Epoch> {
+    assert(this.catalogChange === null, 'catalog changes are exclusive')
+    this.catalogChange = { catalog, after }
+    return this.flush()
+  }
+
+  private deploy(jobs: readonly JobPlan[], recovered: boolean): Promise<void> {
+    const pool = this.pool
+    assert(pool !== null && this.deployment === null, 'deployments come one at a time')
+    return new Promise((resolve, reject) => {
+      this.deployId++
+      this.deployment = { id: this.deployId, waiting: pool.workerCount, resolve, reject }
+      const offsets = this.store.version.offsets as Record<string, SplitOffset>
+      pool.postAll({ kind: 'deploy', deployId: this.deployId, jobs, offsets, recovered })
+    })
+  }
+
+  // ---- rows ----------------------------------------------------------------------------------
+
+  /**
+   * Hands a batch to the table's actor. Resolves when it was accepted (it will be in every later flush),
+   * with `durable` when it is committed.
+   */
+  async insert(tableId: number, batch: Uint8Array, durable: boolean): Promise<void> {
+    await this.dml.room()
+    await this.ready()
+    const durably = new Promise<void>((resolve, reject) => {
+      const entry = { tableId, batch, epoch: this.opened, committed: resolve, failed: reject }
+      this.dml.append(entry)
+      this.sendDml(tableId, batch)
+    })
+    if (!durable) {
+      durably.catch(() => undefined) // Whoever did not ask for durability learns of the failure by the next call.
+      return
+    }
+    this.wantCheckpoint()
+    await durably
+  }
+
+  private sendDml(tableId: number, batch: Uint8Array): void {
+    const pool = this.pool
+    if (pool === null) return
+    for (const job of this.jobs.values()) {
+      for (const fragment of job.fragments) {
+        const head = fragment.operators[0]
+        if (head.kind !== 'dml' || head.tableId !== tableId) continue
+        pool.post(fragment.fragmentId % pool.workerCount, { kind: 'dml', tableId, batch })
+        return
+      }
+    }
+    throw new EngineError('SQL_UNDEFINED_TABLE', `there is no table ${tableId} to insert into`, {
+      context: { tableId },
+    })
+  }
+
+  /** Forces a checkpoint of everything accepted so far; resolves with the committed epoch. */
+  async flush(): Promise<Epoch> {
+    await this.ready()
+    return await new Promise((resolve, reject) => {
+      this.waiters.push({ epoch: this.opened, resolve, reject })
+      this.wantCheckpoint()
+    })
+  }
+
+  /** Group commit: while a checkpoint is under way, further wishes share the next one. */
+  private wantCheckpoint(): void {
+    this.checkpointWanted = true
+    if (this.phase !== 'running' && this.phase !== 'closing') return
+    if (this.checkpointsInFlight === 0) this.inject()
+  }
+
+  /** Resolves when the pipeline runs; rejects when it will not run again. */
+  private async ready(): Promise<void> {
+    if (this.phase === 'running' || (this.phase === 'closing' && !this.stopping)) return
+    while (this.phase === 'recovering' && this.recovery !== null) await this.recovery
+    if (this.phase !== 'running') throw this.whyNot()
+  }
+
+  private whyNot(): EngineError {
+    if (this.failure !== null) return this.failure
+    return new EngineError('CLOSED', 'the database is closed')
+  }
+
+  // ---- barriers ------------------------------------------------------------------------------
+
+  private scheduleTick(): void {
+    this.timer?.cancel()
+    this.timer = this.env.setTimer(this.options.barrierIntervalMs, () => {
+      if (this.phase !== 'running') return
+      this.scheduleTick()
+      if (this.inFlight.length < BARRIERS_IN_FLIGHT_MAX) this.inject()
+    })
+  }
+
+  /** Ends the open epoch with a barrier to all workers; returns the epoch that it ends. */
+  private inject(): Epoch {
+    const pool = this.pool
+    assert(pool !== null, 'barriers need workers')
+    const now = this.env.monotonicMs()
+    const due =
+      this.options.checkpointEvery > 0 &&
+      this.barriersSinceCheckpoint + 1 >= this.options.checkpointEvery
+    const checkpoint =
+      (this.checkpointWanted || due || this.catalogChange !== null) &&
+      this.checkpointsInFlight < this.options.checkpointsInFlightMax &&
+      this.startJobs.length === 0
+    const epoch = this.opened
+    const barrier: Barrier = {
+      epoch,
+      next: nextEpoch(epoch, this.env.nowMs()),
+      checkpoint,
+      startJobs: this.startJobs,
+      stopJobs: this.stopJobs,
+    }
+    this.startJobs = []
+    this.stopJobs = []
+    this.inFlight.push({
+      barrier,
+      openedMs: this.openedMs,
+      injectedMs: now,
+      waiting: pool.workerCount,
+      runs: [],
+      offsets: {},
+      sourcesDone: new Set(),
+    })
+    this.opened = barrier.next
+    this.openedMs = now
+    if (checkpoint) {
+      this.checkpointWanted = false
+      this.barriersSinceCheckpoint = 0
+      this.checkpointsInFlight++
+    } else this.barriersSinceCheckpoint++
+    pool.postAll({ kind: 'barrier', barrier })
+    return epoch
+  }
+
+  private collected(
+    workerIndex: number,
+    message: Extract<FromWorker, { readonly kind: 'collected' }>,
+  ): void {
+    this.workerMetrics[workerIndex] = message.metrics
+    const entry = this.inFlight.find((candidate) => candidate.barrier.epoch === message.epoch)
+    assert(entry !== undefined, 'a collected barrier was injected')
+    entry.waiting--
+    entry.runs.push(...message.runs)
+    Object.assign(entry.offsets, message.offsets)
+    for (const sourceId of message.sourcesDone) entry.sourcesDone.add(sourceId)
+    while (this.inFlight.length > 0 && this.inFlight[0].waiting === 0) {
+      this.completed(this.inFlight.shift()!)
+    }
+  }
+
+  /** Every worker has passed the barrier: its epoch can be read, and committed if it is a checkpoint. */
+  private completed(entry: InFlightBarrier): void {
+    const { barrier } = entry
+    assert(barrier.epoch > this.collectedEpoch, 'epochs are collected in order')
+    this.collectedEpoch = barrier.epoch
+    this.stats.collected(entry.openedMs, entry.injectedMs, this.env.monotonicMs())
+    for (const run of entry.runs) {
+      this.pendingRuns.push(run)
+      this.liveRuns.push(run)
+      this.liveRunBytes += run.byteCount
+    }
+    Object.assign(this.pendingOffsets, entry.offsets)
+    this.sourcesDone = entry.sourcesDone
+    this.applyBackPressure()
+    if (barrier.checkpoint) this.commit(entry)
+    else if (this.checkpointWanted && this.checkpointsInFlight === 0) this.inject()
+    this.watchSources(barrier)
+  }
+
+  private commit(entry: InFlightBarrier): void {
+    const { epoch } = entry.barrier
+    const change =
+      this.catalogChange !== null && this.catalogChange.after < epoch ? this.catalogChange : null
+    const input = {
+      epoch,
+      runs: this.pendingRuns,
+      offsets: this.changedOffsets(),
+      ...(change === null ? {} : { catalog: change.catalog }),
+    }
+    this.pendingRuns = []
+    if (change !== null) this.catalogChange = null
+    const done = this.store.commit(input).then(
+      (result) => {
+        this.recoveries = 0
+        this.checkpointsInFlight--
+        this.stats.committed(entry.injectedMs, this.env.monotonicMs(), result.phases)
+        this.committed(epoch, result.epoch)
+      },
+      (error: unknown) => this.stop(toEngineError(error)),
+    )
+    this.commitTail = Promise.all([this.commitTail, done])
+  }
+
+  private committed(epoch: Epoch, committedEpoch: Epoch): void {
+    this.dml.committed(epoch)
+    this.feed.committed(epoch)
+    const served = this.waiters.filter((waiter) => waiter.epoch <= epoch)
+    this.waiters = this.waiters.filter((waiter) => waiter.epoch > epoch)
+    for (const waiter of served) waiter.resolve(committedEpoch)
+    if (this.phase !== 'running' && this.phase !== 'closing') return
+    const wanted = this.checkpointWanted || this.waiters.length > 0 || this.dml.crowded
+    if (wanted && this.checkpointsInFlight === 0) this.wantCheckpoint()
+  }
+
+  /** Offsets that differ from the committed ones; only those are spelled in the commit. */
+  private changedOffsets(): Record<string, SplitOffset> {
+    const changed: Record<string, SplitOffset> = {}
+    for (const [key, offset] of Object.entries(this.pendingOffsets)) {
+      const text = JSON.stringify(offset)
+      if (this.committedOffsets[key] === text) continue
+      this.committedOffsets[key] = text
+      changed[key] = offset
+    }
+    this.pendingOffsets = {}
+    return changed
+  }
+
+  private rememberOffsets(): void {
+    this.committedOffsets = {}
+    for (const [key, offset] of Object.entries(this.store.version.offsets)) {
+      this.committedOffsets[key] = JSON.stringify(offset)
+    }
+  }
+
+  /** A bounded source's end forces the last checkpoint; once it is committed, that is an event. */
+  private watchSources(barrier: Barrier): void {
+    if (this.exhaustedReported) return
+    const wanted = new Set<number>()
+    for (const job of this.jobs.values()) {
+      for (const fragment of job.fragments) {
+        const head = fragment.operators[0]
+        if (head.kind === 'source') wanted.add(head.sourceId)
+      }
+    }
+    if (wanted.size === 0 || barrier.startJobs.length > 0) return
+    for (const sourceId of wanted) if (!this.sourcesDone.has(sourceId)) return
+    this.exhaustedReported = true
+    this.flush().then(
+      (epoch) => this.parts.event({ kind: 'sourcesExhausted', epoch }),
+      () => undefined, // The failure was reported where it happened.
+    )
+  }
+
+  private applyBackPressure(): void {
+    const limit = this.options.sharedBufferBytes / 2
+    let arenaBytes = 0
+    for (const metrics of this.workerMetrics) arenaBytes += metrics?.arenaBytes ?? 0
+    const buffered = Math.max(this.liveRunBytes, arenaBytes)
+    if (buffered > limit / 2) this.checkpointWanted = true
+    const pause = buffered > limit
+    if (pause !== this.paused) {
+      this.paused = pause
+      this.pool?.postAll({ kind: 'pause', paused: pause || this.stopping })
+      this.parts.event({ kind: 'backpressure', active: pause, bufferedBytes: buffered })
+    }
+    if (this.checkpointWanted && this.checkpointsInFlight === 0 && this.inFlight.length === 0) {
+      this.inject()
+    }
+  }
+
+  // ---- versions and runs ---------------------------------------------------------------------
+
+  /**
+   * The version and the uncommitted runs for a read at the latest collected epoch. Until `release` the
+   * workers do not get the runs' slabs back.
+   */
+  pinLatest(): { readonly epoch: Epoch; readonly runs: readonly SealedRun[]; release(): void } {
+    this.runPins++
+    let held = true
+    return {
+      epoch: this.latestEpoch,
+      runs: this.liveRuns.slice(),
+      release: () => {
+        if (!held) return
+        held = false
+        this.runPins--
+        if (this.runPins > 0) return
+        const releases = this.heldReleases
+        this.heldReleases = []
+        for (const perWorker of releases) this.tellVersion(perWorker)
+      },
+    }
+  }
+
+  private versionChanged(
+    delta: VersionDelta,
+    released: readonly { readonly workerIndex: number; readonly runId: number }[],
+  ): void {
+    const pool = this.pool
+    if (released.length > 0) {
+      const gone = new Set(released.map((run) => `${run.workerIndex}/${run.runId}`))
+      this.liveRuns = this.liveRuns.filter((run) => !gone.has(`${run.workerIndex}/${run.runId}`))
+      this.liveRunBytes = this.liveRuns.reduce((sum, run) => sum + run.byteCount, 0)
+    }
+    if (pool === null) return
+    const perWorker = Array.from({ length: pool.workerCount }, (_, worker) => ({
+      delta,
+      runs: released.filter((run) => run.workerIndex === worker).map((run) => run.runId),
+    }))
+    // Order matters to the workers, so that a held release holds those behind it too.
+    if (this.runPins > 0 || this.heldReleases.length > 0) this.heldReleases.push(perWorker)
+    else this.tellVersion(perWorker)
+  }
+
+  private tellVersion(
+    perWorker: readonly { readonly delta: VersionDelta; readonly runs: readonly number[] }[],
+  ): void {
+    perWorker.forEach(({ delta, runs }, worker) => {
+      this.pool?.post(worker, { kind: 'version', delta, releasedRuns: runs })
+    })
+  }
+
+  private fetch(workerIndex: number, sst: SstMeta, tail: boolean, blocks: readonly number[]): void {
+    const pool = this.pool
+    this.store.fetch(sst, { tail, blocks }).then(
+      (found) =>
+        pool?.post(workerIndex, { kind: 'fetched', sstId: sst.sstId, ...found, error: null }),
+      (error: unknown) =>
+        pool?.post(workerIndex, {
+          kind: 'fetched',
+          sstId: sst.sstId,
+          tail: null,
+          blocks: [],
+          error: toWire(error),
+        }),
+    )
+  }
+
+  // ---- threads -------------------------------------------------------------------------------
+
+  private async startPool(): Promise<void> {
+    const { options } = this
+    this.opened = nextEpoch(
+      this.opened > this.store.committedEpoch ? this.opened : this.store.committedEpoch,
+      this.env.nowMs(),
+    )
+    this.openedMs = this.env.monotonicMs()
+    this.workerMetrics.length = 0
+    const version = this.store.version
+    const pool: WorkerPool = new WorkerPool(
+      this.parts.spawn,
+      {
+        workerCount: options.parallelism,
+        arenaBytes: options.sharedBufferBytes,
+        ringBytes: options.ringBytes,
+        stateCacheBytes: options.stateCacheBytes,
+        chunkRows: options.chunkRows,
+        blockCache: this.parts.blockCache(),
+        version,
+        datasets: options.datasets,
+      },
+      {
+        message: (workerIndex, message) => {
+          if (this.pool === pool) this.received(workerIndex, message)
+        },
+        failed: (error) => {
+          if (this.pool === pool) this.workersFailed(error)
+        },
+      },
+    )
+    this.pool = pool
+    for (let worker = 0; worker < options.parallelism; worker++) {
+      this.store.threadApplied(`worker-${worker}`, version.versionId)
+    }
+    await this.deploy([...this.jobs.values()], true)
+    if (this.paused || this.stopping) pool.postAll({ kind: 'pause', paused: true })
+    this.startJobs = [...this.jobs.keys()]
+    for (const tableId of this.feed.tables) pool.postAll({ kind: 'subscribe', tableId, on: true })
+    this.inject()
+    for (const entry of this.dml.replay(this.opened)) this.sendDml(entry.tableId, entry.batch)
+    for (const waiter of this.waiters) waiter.epoch = this.opened
+    if (this.waiters.length > 0) this.checkpointWanted = true
+  }
+
+  private received(workerIndex: number, message: FromWorker): void {
+    switch (message.kind) {
+      case 'ready':
+        return
+      case 'deployed':
+        if (this.deployment?.id === message.deployId && --this.deployment.waiting === 0) {
+          const { resolve } = this.deployment
+          this.deployment = null
+          resolve()
+        }
+        return
+      case 'collected':
+        return this.collected(workerIndex, message)
+      case 'fetch':
+        return this.fetch(workerIndex, message.sst, message.tail, message.blocks)
+      case 'versionApplied':
+        return this.store.threadApplied(`worker-${workerIndex}`, message.versionId)
+      case 'changes':
+        return this.feed.changed(message.tableId, message.epoch, message.chunk)
+      case 'failed':
+        return
+      default:
+        return unreachable(message)
+    }
+  }
+
+  private workersFailed(error: EngineError): void {
+    const pool = this.pool
+    this.pool = null
+    if (this.deployment !== null) {
+      const { reject } = this.deployment
+      this.deployment = null
+      reject(error)
+    }
+    if (this.phase !== 'running' && this.phase !== 'closing') return
+    const wasClosing = this.phase === 'closing'
+    this.phase = 'recovering'
+    this.recovery = this.recover(pool, error).then(() => {
+      this.recovery = null
+      if (wasClosing && this.phase === 'running') this.phase = 'closing'
+    })
+  }
+
+  /** Back to the last committed epoch: whatever is not committed is forgotten and done again. */
+  private async recover(dead: WorkerPool | null, first: EngineError): Promise<void> {
+    let pool = dead
+    let error = first
+    for (;;) {
+      this.recoveries++
+      await pool?.terminate()
+      await this.commitTail
+      if (this.phase !== 'recovering') return
+      this.forgetUncommitted(error)
+      if (this.recoveries > this.options.recoveriesMax) {
+        this.stop(
+          new EngineError(
+            'PIPELINE_FAILED',
+            `the pipeline failed ${this.recoveries} times without progress: ${first.message}`,
+            { cause: first },
+          ),
+        )
+        return
+      }
+      this.parts.event({ kind: 'recovering', error, attempt: this.recoveries })
+      await this.env.sleep(Math.min(20 * 2 ** this.recoveries, 5000) * (0.5 + this.env.random()))
+      try {
+        await this.startPool()
+        this.phase = 'running'
+        this.scheduleTick()
+        this.parts.event({ kind: 'recovered', epoch: this.store.committedEpoch })
+        return
+      } catch (again) {
+        pool = this.pool
+        this.pool = null
+        error = toEngineError(again)
+      }
+    }
+  }
+
+  private forgetUncommitted(error: EngineError): void {
+    this.timer?.cancel()
+    this.inFlight.length = 0
+    this.pendingRuns = []
+    this.pendingOffsets = {}
+    this.liveRuns = []
+    this.liveRunBytes = 0
+    this.heldReleases = []
+    this.checkpointsInFlight = 0
+    this.startJobs = []
+    this.stopJobs = []
+    this.collectedEpoch = this.store.committedEpoch
+    this.exhaustedReported = false
+    this.paused = false
+    this.feed.forget()
+    this.rememberOffsets()
+    if (this.catalogChange === null) return
+    // The statement that waits for this catalog is told to try again; it did not happen.
+    this.catalogChange = null
+    const retry = new EngineError('RECOVERING', 'the pipeline recovered; run the statement again', {
+      cause: error,
+    })
+    const waiters = this.waiters
+    this.waiters = []
+    for (const waiter of waiters) waiter.reject(retry)
+  }
+
+  /** The end, with its reason: nothing is acknowledged any more. */
+  private stop(error: EngineError): void {
+    if (this.phase === 'failed' || this.phase === 'closed') return
+    this.phase = 'failed'
+    this.failure = error
+    this.timer?.cancel()
+    const pool = this.pool
+    this.pool = null
+    void pool?.terminate()
+    this.refuseAll(error)
+    this.parts.event({ kind: 'failed', error })
+  }
+
+  private refuseAll(error: EngineError): void {
+    this.dml.fail(error)
+    this.feed.fail(error)
+    const waiters = this.waiters
+    this.waiters = []
+    for (const waiter of waiters) waiter.reject(error)
+    this.deployment?.reject(error)
+    this.deployment = null
+  }
+
+  /**
+   * Ends with a checkpoint of everything accepted, then the threads. @param deadlineMs After so long the
+   * checkpoint is given up; what was acknowledged is safe all the same.
+   */
+  async close(deadlineMs: number): Promise<void> {
+    if (this.phase === 'closed' || this.phase === 'closing') return
+    while (this.recovery !== null) await this.recovery
+    if (this.phase === 'running') {
+      this.phase = 'closing'
+      this.timer?.cancel()
+      this.pool?.postAll({ kind: 'pause', paused: true })
+      await Promise.race([
+        this.flush().catch(() => undefined), // The close goes on; committed state is not touched.
+        this.env.sleep(deadlineMs),
+      ])
+    }
+    this.stopping = true
+    const failed = this.phase === 'failed'
+    this.phase = 'closed'
+    this.timer?.cancel()
+    const pool = this.pool
+    this.pool = null
+    await pool?.terminate()
+    if (!failed) this.refuseAll(new EngineError('CLOSED', 'the database is closed'))
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * The user's thread's end of the control thread: starts it, calls it through comlink, and races every
+ * call against its death (a comlink call to a dead thread would hang for ever).
+ */
+
+import { existsSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import * as Comlink from 'comlink'
+import { nodeEndpoint } from './comlink-endpoint.ts'
+import { EngineError, fromWire } from './common/errors.ts'
+import type { Answer, EngineApi, EngineEvent } from './engine-protocol.ts'
+
+export const coreCount = availableParallelism
+
+/** Files of the other threads, by what they are. */
+export interface ThreadFiles {
+  readonly control: URL
+  readonly worker: URL
+  readonly pool: URL
+}
+
+/**
+ * Finds the built thread files: below `workerUrl` if given, else beside this module.
+ * @throws OPTION_INVALID when they are not there (a bundler moved this module).
+ */
+export function findThreadFiles(
+  workerUrl: string | URL | undefined,
+  moduleUrl: string,
+): ThreadFiles {
+  const base =
+    workerUrl === undefined
+      ? new URL(moduleUrl.endsWith('.ts') ? '../dist/' : './', moduleUrl)
+      : workerUrl instanceof URL
+        ? workerUrl
+        : /^file:/.test(workerUrl)
+          ? new URL(workerUrl)
+          : pathToFileURL(workerUrl.endsWith('/') ? workerUrl : `${workerUrl}/`)
+  const files = {
+    control: new URL('control-thread.js', base),
+    worker: new URL('actors/worker.js', base),
+    pool: new URL('storage/job-worker.js', base),
+  }
+  for (const file of Object.values(files)) {
+    if (existsSync(fileURLToPath(file))) continue
+    throw new EngineError('OPTION_INVALID', `the thread file ${file.href} does not exist`, {
+      context: {
+        option: 'workerUrl',
+        hint: 'Mark tussock as external in the bundler, or pass workerUrl: the folder dist/ of the package.',
+      },
+    })
+  }
+  return files
+}
+
+export class ControlLink {
+  private readonly worker: Worker
+  private readonly api: Comlink.Remote<EngineApi>
+  private readonly eventPort: MessagePort
+  private readonly gone: Promise<never>
+  private readonly exited: Promise<void>
+  private ended = false
+
+  constructor(file: URL, onEvent: (event: EngineEvent) => void) {
+    const events = new MessageChannel()
+    const calls = new MessageChannel()
+    this.worker = new Worker(file, {
+      name: 'tussock-control',
+      workerData: { calls: calls.port2, events: events.port2 },
+      transferList: [calls.port2, events.port2],
+    })
+    let cause: unknown
+    let left: () => void
+    this.exited = new Promise((resolve) => {
+      left = resolve
+    })
+    this.gone = new Promise((_, reject) => {
+      this.worker.on('error', (error) => {
+        cause = error
+      })
+      this.worker.on('exit', () => {
+        this.eventPort.close()
+        calls.port1.close()
+        left()
+        reject(
+          this.ended
+            ? new EngineError('CLOSED', 'the database is closed')
+            : new EngineError('PIPELINE_FAILED', 'the control thread ended unexpectedly', {
+                cause,
+              }),
+        )
+      })
+    })
+    this.gone.catch(() => undefined) // Calls see it; without one under way it is no news.
+    this.eventPort = events.port1
+    this.eventPort.on('message', onEvent)
+    // The host's event loop is not kept alive by an idle database, only by calls under way.
+    this.eventPort.unref()
+    this.api = Comlink.wrap<EngineApi>(nodeEndpoint(calls.port1))
+  }
+
+  /** Calls the control thread. @throws What it answered, or PIPELINE_FAILED / CLOSED when it is gone. */
+  async call<T>(invoke: (api: Comlink.Remote<EngineApi>) => Promise<Answer<T>>): Promise<T> {
+    const answer = await Promise.race([invoke(this.api), this.gone])
+    if ('error' in answer) throw fromWire(answer.error)
+    return answer.value
+  }
+
+  /** Ends the thread; resolves when it is gone. */
+  async end(): Promise<void> {
+    this.ended = true
+    await this.worker.terminate()
+    await this.exited
+  }
+}

@@ -1,0 +1,366 @@
+/**
+ * A database as its user sees it, on the user's thread: turns rows into columns, reads results. All
+ * work is done by the control thread and the workers behind it.
+ */
+import { decodeChunk, encodeChunk, encodedBytes } from './actors/chunk-codec.ts'
+import type { Dataset } from './actors/protocol.ts'
+import { EngineError, fromWire } from './common/errors.ts'
+import { ControlLink, coreCount, findThreadFiles } from './control-link.ts'
+import type {
+  EngineEvent,
+  EngineMetrics,
+  ResultColumn,
+  StatementResult,
+  TableDescription,
+  WireRows,
+} from './engine-protocol.ts'
+import { type OpenOptions, resolveOptions } from './options.ts'
+import { Chunk, INSERT, UPDATE_DELETE, UPDATE_INSERT } from './stream/chunk.ts'
+import type { Column } from './stream/column.ts'
+import { columnFromValues, valueAt } from './stream/values.ts'
+
+export type Row = Record<string, unknown>
+
+export interface QueryResult {
+  readonly columns: readonly ResultColumn[]
+  readonly rows: Row[]
+  /** The epoch whose rows these are. */
+  readonly epoch: number
+}
+
+export interface ExecuteResult {
+  readonly command: string
+  readonly rowCount: number | null
+  readonly columns: readonly ResultColumn[]
+  readonly rows: Row[]
+}
+
+export interface Change {
+  readonly op: 'insert' | 'delete' | 'update_delete' | 'update_insert'
+  readonly row: Row
+}
+
+export interface ChangeSet {
+  readonly epoch: number
+  readonly changes: Change[]
+}
+
+export interface QueryOptions {
+  /**
+   * `committed` (default): the newest epoch that survives a crash. `latest`: the newest whose barrier was
+   * collected; a recovery may take it back.
+   */
+  readonly visibility?: 'committed' | 'latest'
+}
+
+export interface InsertOptions {
+  /** Resolve only when the rows survive the loss of the machine. Default false: accepted, durable by the next `flush`. */
+  readonly durable?: boolean
+}
+
+/** What happens inside, told to `onEvent`; the library logs nothing. */
+export type DatabaseEvent =
+  | { readonly kind: 'recovering'; readonly error: EngineError; readonly attempt: number }
+  | { readonly kind: 'recovered'; readonly epoch: number }
+  | { readonly kind: 'failed'; readonly error: EngineError }
+  | { readonly kind: 'backpressure'; readonly active: boolean; readonly bufferedBytes: number }
+  | { readonly kind: 'sourcesExhausted'; readonly epoch: number }
+  | { readonly kind: 'storage'; readonly name: string; readonly detail: string }
+
+export interface DatabaseOptions extends OpenOptions {
+  /** Called on the user's thread. */
+  readonly onEvent?: (event: DatabaseEvent) => void
+}
+
+/** Columns made beforehand, for the replay connector of the benchmarks. */
+export interface InternalOptions extends DatabaseOptions {
+  readonly datasets?: Readonly<Record<string, Dataset>>
+}
+
+/** Rows are sent in batches of at most so many. */
+const INSERT_ROWS = 4096
+
+/** Handle of one table for inserts. */
+export class Table {
+  readonly name: string
+  private readonly link: ControlLink
+  private description: Promise<TableDescription> | null = null
+
+  constructor(link: ControlLink, name: string) {
+    this.link = link
+    this.name = name
+  }
+
+  /**
+   * Inserts rows, objects by column name; missing columns are null. Resolves when accepted.
+   * @throws VALUE_INVALID, NOT_NULL naming the row and column, before anything is sent;
+   * SQL_UNDEFINED_TABLE, SQL_UNDEFINED_COLUMN.
+   */
+  async insert(rows: readonly Row[], options: InsertOptions = {}): Promise<void> {
+    for (let from = 0; from < rows.length; from += INSERT_ROWS) {
+      const batch = rows.length <= INSERT_ROWS ? rows : rows.slice(from, from + INSERT_ROWS)
+      // One promise for all: the last batch's durability covers those before it.
+      await this.insertBatch(batch, (options.durable ?? false) && from + INSERT_ROWS >= rows.length)
+    }
+  }
+
+  private async insertBatch(rows: readonly Row[], durable: boolean): Promise<void> {
+    this.description ??= this.link.call((api) => api.describe(this.name))
+    let description: TableDescription
+    try {
+      description = await this.description
+    } catch (error) {
+      this.description = null
+      throw error
+    }
+    const bytes = encodeRows(this.name, description, rows)
+    try {
+      await this.link.call((api) =>
+        api.insert(
+          { tableId: description.tableId, catalogVersion: description.catalogVersion },
+          bytes,
+          durable,
+        ),
+      )
+    } catch (error) {
+      // The table may have been dropped and made anew: ask again next time.
+      this.description = null
+      throw error
+    }
+  }
+}
+
+function encodeRows(name: string, description: TableDescription, rows: readonly Row[]): Uint8Array {
+  const known = new Set(description.columns.map((column) => column.name))
+  for (const key of Object.keys(rows[0] ?? {})) {
+    if (known.has(key)) continue
+    throw new EngineError('SQL_UNDEFINED_COLUMN', `table ${name} has no column ${key}`, {
+      context: {
+        sqlState: '42703',
+        hint: `Columns are ${description.columns
+          .filter((column) => !column.hidden)
+          .map((column) => column.name)
+          .join(', ')}.`,
+      },
+    })
+  }
+  const columns = description.columns.map((column) => {
+    const values = new Array<unknown>(rows.length)
+    for (let row = 0; row < rows.length; row++) {
+      const value = column.hidden ? null : rows[row][column.name]
+      if (value === undefined || value === null) {
+        if (column.notNull && !column.hidden) {
+          throw new EngineError('NOT_NULL', `column ${column.name} of ${name} must not be null`, {
+            context: { sqlState: '23502', column: column.name, row },
+          })
+        }
+        values[row] = null
+      } else values[row] = value
+    }
+    return columnFromValues(column.type, values, column.name)
+  })
+  return chunkBytes(new Chunk(rows.length, null, null, columns))
+}
+
+function chunkBytes(chunk: Chunk): Uint8Array {
+  const bytes = new Uint8Array(encodedBytes(chunk))
+  encodeChunk(chunk, bytes, 0)
+  return bytes
+}
+
+/** One epoch held for several queries. Release it: what it pins is not compacted away. */
+export class Snapshot {
+  readonly epoch: number
+  private readonly link: ControlLink
+  private readonly snapshotId: number
+
+  constructor(link: ControlLink, snapshotId: number, epoch: number) {
+    this.link = link
+    this.snapshotId = snapshotId
+    this.epoch = epoch
+  }
+
+  async query(sql: string, parameters: readonly unknown[] = []): Promise<QueryResult> {
+    const { snapshotId } = this
+    return toResult(
+      await this.link.call((api) =>
+        api.query(sql, parameters, { snapshotId, visibility: 'committed' }),
+      ),
+    )
+  }
+
+  async release(): Promise<void> {
+    await this.link.call((api) => api.releaseSnapshot(this.snapshotId))
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release()
+  }
+}
+
+export class Database {
+  private readonly link: ControlLink
+  private closing: Promise<void> | null = null
+
+  private constructor(link: ControlLink) {
+    this.link = link
+  }
+
+  /** @see open */
+  static async open(url: string, options: InternalOptions): Promise<Database> {
+    const { onEvent, datasets, ...rest } = options
+    const resolved = resolveOptions(rest, coreCount())
+    const files = findThreadFiles(options.workerUrl, import.meta.url)
+    const link = new ControlLink(files.control, (event) => onEvent?.(toDatabaseEvent(event)))
+    try {
+      await link.call((api) =>
+        api.open({
+          url,
+          options: resolved,
+          datasets: datasets ?? {},
+          workerFile: files.worker.href,
+          poolFile: files.pool.href,
+        }),
+      )
+    } catch (error) {
+      await link.end()
+      throw error
+    }
+    return new Database(link)
+  }
+
+  /** Runs a script of statements, one after the other; resolves when the last one is done and durable. */
+  async execute(sql: string, parameters: readonly unknown[] = []): Promise<ExecuteResult[]> {
+    const results = await this.link.call((api) => api.execute(sql, parameters))
+    return results.map(toExecuteResult)
+  }
+
+  /** Runs one SELECT at a snapshot. Parameters are `$1`, `$2`, … */
+  async query(
+    sql: string,
+    parameters: readonly unknown[] = [],
+    options: QueryOptions = {},
+  ): Promise<QueryResult> {
+    const read = { snapshotId: null, visibility: options.visibility ?? 'committed' } as const
+    return toResult(await this.link.call((api) => api.query(sql, parameters, read)))
+  }
+
+  table(name: string): Table {
+    return new Table(this.link, name)
+  }
+
+  /** Holds the newest committed epoch. */
+  async snapshot(): Promise<Snapshot> {
+    const { snapshotId, epoch } = await this.link.call((api) => api.snapshot())
+    return new Snapshot(this.link, snapshotId, epoch)
+  }
+
+  /**
+   * Changes of a table or view from now on, one set an epoch, after that epoch has committed. Ends when the loop is left.
+   * @throws SUBSCRIPTION_LAGGED when the reader is too slow.
+   */
+  async *subscribe(name: string): AsyncGenerator<ChangeSet, void, undefined> {
+    const { subscriptionId, columns } = await this.link.call((api) => api.subscribe(name))
+    try {
+      for (;;) {
+        const batch = await this.link.call((api) => api.nextChanges(subscriptionId))
+        if (batch === null) return
+        yield { epoch: batch.epoch, changes: toChanges(columns, batch.chunks) }
+      }
+    } finally {
+      if (this.closing === null) await this.link.call((api) => api.unsubscribe(subscriptionId))
+    }
+  }
+
+  /** Makes everything accepted so far durable; resolves with the committed epoch. */
+  flush(): Promise<number> {
+    return this.link.call((api) => api.flush())
+  }
+
+  /** Resolves with the committed epoch when every bounded source was read to its end. */
+  exhausted(): Promise<number> {
+    return this.link.call((api) => api.exhausted())
+  }
+
+  metrics(): Promise<EngineMetrics> {
+    return this.link.call((api) => api.metrics())
+  }
+
+  /** Levels, commits or catalog of the store, as plain data. */
+  inspect(what: 'levels' | 'commits' | 'catalog'): Promise<unknown> {
+    return this.link.call((api) => api.inspect(what))
+  }
+
+  /** Ends with a checkpoint; afterwards no thread, timer or handle is left. Calling it again is harmless. */
+  close(): Promise<void> {
+    this.closing ??= (async () => {
+      try {
+        await this.link.call((api) => api.close())
+      } finally {
+        await this.link.end()
+      }
+    })()
+    return this.closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+function toDatabaseEvent(event: EngineEvent): DatabaseEvent {
+  if (event.kind === 'recovering' || event.kind === 'failed') {
+    return { ...event, error: fromWire(event.error) }
+  }
+  return event
+}
+
+function toRows(columns: readonly ResultColumn[], chunks: readonly Uint8Array[]): Row[] {
+  const rows: Row[] = []
+  for (const bytes of chunks) {
+    const chunk = decodeChunk(bytes, 0)
+    for (let row = 0; row < chunk.rowCount; row++) rows.push(toRow(columns, chunk.columns, row))
+  }
+  return rows
+}
+
+function toRow(columns: readonly ResultColumn[], data: readonly Column[], row: number): Row {
+  const result: Row = {}
+  for (let column = 0; column < columns.length; column++) {
+    result[columns[column].name] = valueAt(data[column], row)
+  }
+  return result
+}
+
+function toResult(rows: WireRows): QueryResult {
+  return { columns: rows.columns, rows: toRows(rows.columns, rows.chunks), epoch: rows.epoch }
+}
+
+function toExecuteResult(result: StatementResult): ExecuteResult {
+  const { command, rowCount, rows } = result
+  return {
+    command,
+    rowCount,
+    columns: rows?.columns ?? [],
+    rows: rows === null ? [] : toRows(rows.columns, rows.chunks),
+  }
+}
+
+function toChanges(columns: readonly ResultColumn[], chunks: readonly Uint8Array[]): Change[] {
+  const changes: Change[] = []
+  for (const bytes of chunks) {
+    const chunk = decodeChunk(bytes, 0)
+    for (let row = 0; row < chunk.rowCount; row++) {
+      if (chunk.visible !== null && chunk.visible[row] === 0) continue
+      const op = chunk.ops === null ? INSERT : chunk.ops[row]
+      changes.push({ op: opName(op), row: toRow(columns, chunk.columns, row) })
+    }
+  }
+  return changes
+}
+
+function opName(op: number): Change['op'] {
+  if (op === INSERT) return 'insert'
+  if (op === UPDATE_INSERT) return 'update_insert'
+  return op === UPDATE_DELETE ? 'update_delete' : 'delete'
+}

@@ -1,0 +1,362 @@
+/**
+ * Entries in key order → one SST object in shared memory, with the metadata that the version keeps of it. It
+ * drops nothing: what to write is decided before (jobs.ts). Layout: format.ts and docs/format.md.
+ * Hot path: `add` runs once per entry that a checkpoint or a compaction writes.
+ */
+import { assert } from '../../common/assert.ts'
+import { readEpochDescending } from '../../common/bytes.ts'
+import { checksum } from '../../common/hash.ts'
+import { epoch, type TableId, tableId } from '../../common/ids.ts'
+import { EPOCH_BYTES, skipColumns, TABLE_ID_BYTES, VNODE_BYTES } from '../key.ts'
+import type { Group, SstMeta } from '../version/version.ts'
+import { writeU32 } from './block.ts'
+import { BlockBuilder } from './block-builder.ts'
+import { FILTER_BITS_PER_KEY, fillFilter, filterBytes, prefixHash } from './filter.ts'
+import {
+  FILTER_RECORD_BYTES,
+  FOOTER_END_BYTES,
+  FOOTER_OFFSETS_BYTES,
+  FORMAT_MAJOR,
+  FORMAT_MINOR,
+  INDEX_RECORD_BYTES,
+  SST_MAGIC,
+  type SstProperties,
+  type TableProperties,
+  writeU64,
+} from './format.ts'
+import { encodeProperties } from './properties.ts'
+
+export interface SstBuilderOptions {
+  readonly databaseId: string
+  readonly sstId: string
+  readonly writer: string
+  readonly group: Group
+  readonly creationEpoch: number
+  /** Body size of a block in bytes; only a single larger entry exceeds it. */
+  readonly blockBytes: number
+  /** Expected size of the object in bytes; the buffer grows beyond it at the price of a copy. */
+  readonly expectedBytes: number
+}
+
+/** A finished object: `body[0 .. length]`. */
+export interface BuiltSst {
+  readonly meta: SstMeta
+  readonly body: SharedArrayBuffer
+  readonly length: number
+}
+
+interface IndexRecord {
+  readonly offset: number
+  readonly storedBytes: number
+  readonly bodyBytes: number
+  readonly entryCount: number
+  readonly firstKey: Uint8Array
+}
+
+interface TableFilter {
+  readonly tableId: number
+  readonly prefixCount: number
+  readonly bits: Uint8Array
+}
+
+export class SstBuilder {
+  entryCount: number
+  private readonly options: SstBuilderOptions
+  private readonly block: BlockBuilder
+  private body: SharedArrayBuffer
+  private bytes: Uint8Array
+  private length: number
+  private readonly index: IndexRecord[]
+  private readonly filters: TableFilter[]
+  private readonly tables: TableProperties[]
+  private firstKey: Uint8Array
+  private tableId: number
+  private prefixColumns: number
+  /** Vnode and prefix of the entry added last are its first `prefixBytes` bytes. */
+  private prefixBytes: number
+  private hashes: Uint32Array
+  private hashCount: number
+  private tableEntries: number
+  private tableTombstones: number
+  private tableStale: number
+  private minEpoch: number
+  private maxEpoch: number
+  private rawBytes: number
+
+  constructor(options: SstBuilderOptions) {
+    this.entryCount = 0
+    this.options = options
+    this.block = new BlockBuilder(options.blockBytes)
+    this.body = new SharedArrayBuffer(options.expectedBytes)
+    this.bytes = new Uint8Array(this.body)
+    this.length = 0
+    this.index = []
+    this.filters = []
+    this.tables = []
+    this.firstKey = new Uint8Array(0)
+    this.tableId = 0
+    this.prefixColumns = 0
+    this.prefixBytes = 0
+    this.hashes = new Uint32Array(1024)
+    this.hashCount = 0
+    this.tableEntries = 0
+    this.tableTombstones = 0
+    this.tableStale = 0
+    this.minEpoch = Number.MAX_SAFE_INTEGER
+    this.maxEpoch = 0
+    this.rawBytes = 0
+  }
+
+  /** Bytes that the object would have about now, its tail included. */
+  get estimatedBytes(): number {
+    return (
+      this.length +
+      this.block.length +
+      (this.hashCount * FILTER_BITS_PER_KEY) / 8 +
+      this.index.length * (INDEX_RECORD_BYTES + this.firstKey.length) +
+      256
+    )
+  }
+
+  get hasEntries(): boolean {
+    return this.entryCount + this.block.entryCount > 0
+  }
+
+  /** Entries that follow are of this table; tables come in ascending order. */
+  startTable(table: number, prefixColumns: number): void {
+    this.finishTable()
+    this.tableId = table
+    this.prefixColumns = prefixColumns
+    this.prefixBytes = 1
+    this.block.startTable(table)
+  }
+
+  /** @param key holds the versioned key: vnode | user key | inverted epoch, above the one before. */
+  add(
+    key: Uint8Array,
+    keyStart: number,
+    keyEnd: number,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+    isDelete: boolean,
+  ): void {
+    const block = this.block
+    if (block.isFullFor(keyEnd - keyStart, valueEnd - valueStart)) this.finishBlock()
+    if (block.entryCount === 0) this.firstKey = this.fullKey(key, keyStart, keyEnd)
+    block.add(key, keyStart, keyEnd, value, valueStart, valueEnd, isDelete)
+    const entryEpoch = readEpochDescending(key, keyEnd - EPOCH_BYTES)
+    if (entryEpoch < this.minEpoch) this.minEpoch = entryEpoch
+    if (entryEpoch > this.maxEpoch) this.maxEpoch = entryEpoch
+    this.rawBytes += keyEnd - keyStart + valueEnd - valueStart
+    this.tableEntries++
+    if (isDelete) this.tableTombstones++
+    if (block.isStale) this.tableStale++
+    if (this.prefixColumns > 0 && block.shared < this.prefixBytes)
+      this.addPrefix(key, keyStart, keyEnd)
+  }
+
+  /** Notes a new prefix. Equal prefixes are neighbours, so each is noted once. */
+  private addPrefix(key: Uint8Array, keyStart: number, keyEnd: number): void {
+    const userKeyEnd = keyEnd - EPOCH_BYTES
+    const end = skipColumns(key, keyStart + VNODE_BYTES, userKeyEnd, this.prefixColumns)
+    this.prefixBytes = end - keyStart
+    if (this.hashCount === this.hashes.length) {
+      const grown = new Uint32Array(this.hashCount * 2)
+      grown.set(this.hashes)
+      this.hashes = grown
+    }
+    this.hashes[this.hashCount++] = prefixHash(key, keyStart, end)
+  }
+
+  private fullKey(key: Uint8Array, keyStart: number, keyEnd: number): Uint8Array {
+    const full = new Uint8Array(TABLE_ID_BYTES + keyEnd - keyStart)
+    new DataView(full.buffer).setUint32(0, this.tableId)
+    full.set(key.subarray(keyStart, keyEnd), TABLE_ID_BYTES)
+    return full
+  }
+
+  private finishBlock(): void {
+    const block = this.block
+    const bodyBytes = block.finish()
+    this.index.push({
+      offset: this.length,
+      storedBytes: block.length,
+      bodyBytes,
+      entryCount: block.entryCount,
+      firstKey: this.firstKey,
+    })
+    this.append(block.bytes.subarray(0, block.length))
+    this.entryCount += block.entryCount
+    block.reset()
+  }
+
+  private finishTable(): void {
+    if (this.tableEntries === 0) return
+    if (this.block.entryCount > 0) this.finishBlock()
+    this.tables.push({
+      tableId: this.tableId,
+      prefixColumns: this.prefixColumns,
+      entryCount: this.tableEntries,
+      keyCount: this.tableEntries - this.tableStale,
+      tombstoneCount: this.tableTombstones,
+      staleCount: this.tableStale,
+    })
+    if (this.prefixColumns > 0) {
+      const bits = new Uint8Array(filterBytes(this.hashCount))
+      fillFilter(bits, 0, bits.length, this.hashes, this.hashCount)
+      this.filters.push({ tableId: this.tableId, prefixCount: this.hashCount, bits })
+    }
+    this.hashCount = 0
+    this.tableEntries = 0
+    this.tableTombstones = 0
+    this.tableStale = 0
+  }
+
+  private append(part: Uint8Array): void {
+    this.ensure(part.length)
+    this.bytes.set(part, this.length)
+    this.length += part.length
+  }
+
+  private ensure(more: number): void {
+    if (this.length + more <= this.bytes.length) return
+    const body = new SharedArrayBuffer((this.length + more) * 2)
+    const bytes = new Uint8Array(body)
+    bytes.set(this.bytes.subarray(0, this.length))
+    this.body = body
+    this.bytes = bytes
+  }
+
+  /** The finished object. There must be entries: an SST without rows is never made. */
+  finish(): BuiltSst {
+    this.finishTable()
+    assert(this.entryCount > 0, 'an SST has rows')
+    const meta = this.makeMeta()
+    const tailOffset = this.length
+    const indexAt = this.length
+    this.appendIndex()
+    const filtersAt = this.length
+    this.appendFilters()
+    const propertiesAt = this.length
+    this.append(encodeProperties(this.makeProperties(meta)))
+    this.appendFooter(tailOffset, indexAt, filtersAt, propertiesAt)
+    return {
+      meta: { ...meta, sizeBytes: this.length, tailOffset },
+      body: this.body,
+      length: this.length,
+    }
+  }
+
+  private makeMeta(): SstMeta {
+    const lastKey = this.block.lastKey
+    return {
+      sstId: this.options.sstId,
+      group: this.options.group,
+      sizeBytes: 0,
+      tailOffset: 0,
+      blockCount: this.index.length,
+      smallest: this.index[0].firstKey,
+      largest: this.fullKey(lastKey, 0, this.block.lastKeyLength),
+      tableIds: this.tables.map((table): TableId => tableId(table.tableId)),
+      entryCount: this.entryCount,
+      tombstoneCount: sum(this.tables, 'tombstoneCount'),
+      minEpoch: epoch(this.minEpoch),
+      maxEpoch: epoch(this.maxEpoch),
+    }
+  }
+
+  private makeProperties(meta: SstMeta): SstProperties {
+    return {
+      entryCount: meta.entryCount,
+      keyCount: sum(this.tables, 'keyCount'),
+      tombstoneCount: meta.tombstoneCount,
+      staleCount: sum(this.tables, 'staleCount'),
+      minEpoch: this.minEpoch,
+      maxEpoch: this.maxEpoch,
+      creationEpoch: this.options.creationEpoch,
+      rawBytes: this.rawBytes,
+      writer: this.options.writer,
+      smallest: meta.smallest,
+      largest: meta.largest,
+      tables: this.tables,
+    }
+  }
+
+  private appendIndex(): void {
+    const keysBytes = this.index.reduce((total, record) => total + record.firstKey.length, 0)
+    const section = new Uint8Array(4 + this.index.length * INDEX_RECORD_BYTES + keysBytes)
+    const keysAt = section.length - keysBytes
+    writeU32(section, 0, this.index.length)
+    let at = 4
+    let keyEnd = 0
+    for (const record of this.index) {
+      section.set(record.firstKey, keysAt + keyEnd)
+      keyEnd += record.firstKey.length
+      writeU64(section, at, record.offset)
+      writeU32(section, at + 8, record.storedBytes)
+      writeU32(section, at + 12, record.bodyBytes)
+      writeU32(section, at + 16, record.entryCount)
+      writeU32(section, at + 20, keyEnd)
+      at += INDEX_RECORD_BYTES
+    }
+    this.append(section)
+  }
+
+  private appendFilters(): void {
+    const head = new Uint8Array(4 + this.filters.length * FILTER_RECORD_BYTES)
+    writeU32(head, 0, this.filters.length)
+    let at = 4
+    let bitsAt = head.length
+    for (const filter of this.filters) {
+      writeU32(head, at, filter.tableId)
+      writeU32(head, at + 4, bitsAt)
+      writeU32(head, at + 8, filter.bits.length)
+      writeU32(head, at + 12, filter.prefixCount)
+      at += FILTER_RECORD_BYTES
+      bitsAt += filter.bits.length
+    }
+    this.append(head)
+    for (const filter of this.filters) this.append(filter.bits)
+  }
+
+  private appendFooter(
+    tailOffset: number,
+    indexAt: number,
+    filtersAt: number,
+    propertiesAt: number,
+  ): void {
+    const encoder = new TextEncoder()
+    const databaseId = encoder.encode(this.options.databaseId)
+    const sstId = encoder.encode(this.options.sstId)
+    assert(databaseId.length < 256 && sstId.length < 256, 'ids are at most 255 bytes')
+    const idsBytes = 2 + databaseId.length + sstId.length
+    const footer = new Uint8Array(FOOTER_OFFSETS_BYTES + idsBytes + FOOTER_END_BYTES)
+    writeU64(footer, 0, indexAt)
+    writeU64(footer, 8, filtersAt)
+    writeU64(footer, 16, propertiesAt)
+    writeU64(footer, 24, this.length + footer.length)
+    footer[FOOTER_OFFSETS_BYTES] = databaseId.length
+    footer.set(databaseId, FOOTER_OFFSETS_BYTES + 1)
+    const sstAt = FOOTER_OFFSETS_BYTES + 1 + databaseId.length
+    footer[sstAt] = sstId.length
+    footer.set(sstId, sstAt + 1)
+    const end = footer.length
+    writeU32(footer, end - FOOTER_END_BYTES, end)
+    footer[end - 16] = FORMAT_MAJOR
+    footer[end - 15] = FORMAT_MAJOR >>> 8
+    footer[end - 14] = FORMAT_MINOR
+    footer[end - 13] = FORMAT_MINOR >>> 8
+    footer.set(SST_MAGIC, end - 12)
+    this.append(footer)
+    const crcAt = this.length - 4
+    writeU32(this.bytes, crcAt, checksum(this.bytes, tailOffset, crcAt))
+  }
+}
+
+function sum(
+  tables: readonly TableProperties[],
+  field: 'keyCount' | 'tombstoneCount' | 'staleCount',
+): number {
+  return tables.reduce((total, table) => total + table[field], 0)
+}

@@ -1,0 +1,2 @@
+/** A pool thread that cannot start. */
+throw new Error('cannot start')

@@ -136,4 +136,13 @@ export interface WorkerMetrics {
     readonly busyMs: number
     readonly blockedMs: number
   }[]
+  /** Per sending end of a channel, since its job began here. */
+  readonly channels?: readonly {
+    readonly fromFragment: number
+    readonly toFragment: number
+    readonly rows: number
+    readonly bytes: number
+    /** Time in which the producer had rows that could not leave. */
+    readonly blockedMs: number
+  }[]
 }

@@ -15,6 +15,7 @@ import type { Bytes, Epoch, Generation, TableId } from '../common/ids.ts'
 import { type CompactionEvent, type CompactionMetrics, Compactor } from './compaction/compactor.ts'
 import { type BlockSink, type FetchedBlock, Fetcher } from './fetcher.ts'
 import type { EncodeJob, Job, JobOutput, MergeJob, TableLayout } from './job.ts'
+import type { JobRunner } from './job-pool.ts'
 import type { ObjectStore, RequestCounts } from './object/object-store.ts'
 import { type Pressure, type ReleasedRun, SharedBuffer } from './shared-buffer.ts'
 import { SstMint, type SstNumbers } from './sst-name.ts'
@@ -28,9 +29,8 @@ import { EMPTY_GROUP_DELTA, type GroupDelta, type VersionDelta } from './version
 import { type Pin, Snapshots } from './version/snapshot.ts'
 import { GROUPS, type Group, type SstMeta, type Version } from './version/version.ts'
 
-export interface JobRunner {
-  run(job: Job): Promise<JobOutput>
-}
+/** What runs encodes and merges: the pool, or the calling thread. */
+export type StoreJobs = Pick<JobRunner, 'run'>
 
 export type StoreEvent =
   | CompactionEvent
@@ -40,7 +40,7 @@ export type StoreEvent =
 export interface LsmStoreInit {
   readonly env: Env
   readonly objects: ObjectStore
-  readonly jobs: JobRunner
+  readonly jobs: StoreJobs
   readonly options?: Partial<StoreOptions>
   readonly cache?: BlockSink
   readonly onEvent?: (event: StoreEvent) => void

@@ -101,7 +101,8 @@ export function explainS3(
     .filter((part) => part !== '')
     .join(' ')
   const context = { endpoint: place.endpoint, bucket: place.bucket, name, status, requestId }
-  const failure = { operation, store: place.store, key, reason, context, cause: error }
+  const cause = lightCause(error)
+  const failure = { operation, store: place.store, key, reason, context, cause }
   // Thrown by the client before any request, under no name of its own.
   if (text === 'Region is missing')
     return storeError('STORE_URL_INVALID', { ...failure, hint: REGION })
@@ -113,6 +114,15 @@ export function explainS3(
   }
   return new EngineError('INTERNAL', `${operation} ${key} at ${place.store}: ${reason}`, {
     context: { operation, store: place.store, key, ...context },
-    cause: error,
+    cause,
   })
+}
+
+/** The client's errors hold the whole request, its signature among it: too much, and not for logs. */
+function lightCause(error: unknown): unknown {
+  if (!(error instanceof Error)) return error
+  const cause = new Error(error.message)
+  cause.name = error.name
+  if (error.stack !== undefined) cause.stack = error.stack
+  return cause
 }

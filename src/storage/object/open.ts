@@ -95,6 +95,8 @@ function parseS3(url: string): S3Options {
   if (port !== '' || hash !== '') throw invalid(url, 'a bucket has neither a port nor a fragment')
   const bucket = decodeURIComponent(hostname)
   if (!BUCKET.test(bucket)) throw invalid(url, 'the name of the bucket is no such name')
+  // A URL's own reading of dots would quietly name another folder.
+  if (/\/\.\.?(?:[/?#]|$)/.test(url)) throw invalid(url, 'a prefix has no . or .. in it')
   const prefix = pathname.replace(/^\/+|\/+$/g, '')
   if (prefix !== '' && !PREFIX.test(prefix)) {
     throw invalid(url, 'a prefix is made of letters, digits and _-=+@,. between slashes')

@@ -71,6 +71,8 @@ export interface LocalTable {
 export interface TableScan extends Pending {
   readonly keys: ByteList
   readonly values: ByteList
+  /** Gives the scan up before its end, or after an error; harmless afterwards. */
+  close(): void
 }
 
 /** A worker thread's part of the store. */

@@ -109,6 +109,7 @@ export class FakeTable implements LocalTable {
         }
         return true
       },
+      close: () => rows.splice(0),
     }
     return scan
   }

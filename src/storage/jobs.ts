@@ -104,7 +104,7 @@ class RecordBatch {
   bytes: Uint8Array
   readonly starts: Uint32Array
   readonly lengths: Uint32Array
-  readonly buffers: Uint8Array[]
+  readonly buffers: DataView[]
   readonly valueBuffers: Uint32Array
   readonly valueStarts: Uint32Array
   readonly valueLengths: Uint32Array
@@ -134,12 +134,9 @@ class RecordBatch {
     writeEpochDescending(inverted, 0, run.epoch)
     for (const segment of run.segments) {
       const source = new Uint8Array(segment.buffer, segment.offset, segment.length)
-      this.buffers.push(source)
-      this.addSegment(
-        source,
-        new DataView(source.buffer, source.byteOffset, source.length),
-        inverted,
-      )
+      const view = new DataView(segment.buffer, segment.offset, segment.length)
+      this.buffers.push(view)
+      this.addSegment(source, view, inverted)
     }
   }
 
@@ -221,9 +218,9 @@ function mergeInputs(job: MergeJob, writer: SstWriter): number {
       entry.key,
       0,
       entry.keyLength,
-      entry.body,
-      entry.valueStart,
-      entry.valueEnd,
+      cursor.view,
+      cursor.valueStart,
+      cursor.valueEnd,
       entry.isDelete,
     )
     entriesIn++

@@ -16,6 +16,8 @@ export class SstCursor {
   /** The entry; its fields say nothing while `isDone`. */
   readonly entry: BlockCursor
   tableId: number
+  /** The object in which the entry's value lies, from `valueStart` to `valueEnd`. */
+  view: DataView
   isDone: boolean
   private readonly inputs: readonly SstInput[]
   private readonly skippedTables: ReadonlySet<number>
@@ -24,6 +26,8 @@ export class SstCursor {
   private blockIndex: number
   private tail: SstTail | null
   private bytes: Uint8Array
+  /** Where the block begins in `view`. */
+  private blockStart: number
 
   /**
    * Stands before the first entry. @param inputs in key order, not overlapping. @param skippedTables tables whose
@@ -40,6 +44,16 @@ export class SstCursor {
     this.blockIndex = 0
     this.tail = null
     this.bytes = new Uint8Array(0)
+    this.view = new DataView(this.bytes.buffer)
+    this.blockStart = 0
+  }
+
+  get valueStart(): number {
+    return this.blockStart + this.entry.valueStart
+  }
+
+  get valueEnd(): number {
+    return this.blockStart + this.entry.valueEnd
   }
 
   /** Goes to the next entry, or sets `isDone`. @throws CORRUPTION */
@@ -57,6 +71,7 @@ export class SstCursor {
       if (this.inputIndex >= this.inputs.length) return false
       const { meta, body } = this.inputs[this.inputIndex]
       this.bytes = new Uint8Array(body, 0, Math.min(meta.sizeBytes, body.byteLength))
+      this.view = new DataView(body)
       this.tail = SstTail.parse(meta, this.bytes.subarray(meta.tailOffset), this.databaseId)
       this.blockIndex = 0
     }
@@ -70,6 +85,7 @@ export class SstCursor {
     const stored = this.bytes.subarray(offset, offset + tail.blockLength(this.blockIndex))
     const block = new Block(decodeBlock(stored, { object: tail.sstId, offset }))
     this.tableId = block.tableId
+    this.blockStart = block.body.byteOffset
     return this.entry.first(block)
   }
 }

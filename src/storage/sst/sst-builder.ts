@@ -70,6 +70,8 @@ export class SstBuilder {
   private readonly filters: TableFilter[]
   private readonly tables: TableProperties[]
   private firstKey: Uint8Array
+  /** Full key of the last entry of the block finished last: another table may have begun since. */
+  private largest: Uint8Array
   private tableId: number
   private prefixColumns: number
   /** Vnode and prefix of the entry added last are its first `prefixBytes` bytes. */
@@ -94,6 +96,7 @@ export class SstBuilder {
     this.filters = []
     this.tables = []
     this.firstKey = new Uint8Array(0)
+    this.largest = new Uint8Array(0)
     this.tableId = 0
     this.prefixColumns = 0
     this.prefixBytes = 0
@@ -136,7 +139,7 @@ export class SstBuilder {
     key: Uint8Array,
     keyStart: number,
     keyEnd: number,
-    value: Uint8Array,
+    value: DataView,
     valueStart: number,
     valueEnd: number,
     isDelete: boolean,
@@ -178,6 +181,7 @@ export class SstBuilder {
 
   private finishBlock(): void {
     const block = this.block
+    this.largest = this.fullKey(block.lastKey, 0, block.lastKeyLength)
     const bodyBytes = block.finish()
     this.index.push({
       offset: this.length,
@@ -186,9 +190,9 @@ export class SstBuilder {
       entryCount: block.entryCount,
       firstKey: this.firstKey,
     })
-    this.append(block.bytes.subarray(0, block.length))
+    this.append(block.bytes.subarray(block.start, block.end))
     this.entryCount += block.entryCount
-    block.reset()
+    block.reset(this.length)
   }
 
   private finishTable(): void {
@@ -249,7 +253,6 @@ export class SstBuilder {
   }
 
   private makeMeta(): SstMeta {
-    const lastKey = this.block.lastKey
     return {
       sstId: this.options.sstId,
       group: this.options.group,
@@ -257,7 +260,7 @@ export class SstBuilder {
       tailOffset: 0,
       blockCount: this.index.length,
       smallest: this.index[0].firstKey,
-      largest: this.fullKey(lastKey, 0, this.block.lastKeyLength),
+      largest: this.largest,
       tableIds: this.tables.map((table): TableId => tableId(table.tableId)),
       entryCount: this.entryCount,
       tombstoneCount: sum(this.tables, 'tombstoneCount'),

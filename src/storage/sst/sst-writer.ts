@@ -52,7 +52,7 @@ export class SstWriter {
     key: Uint8Array,
     keyStart: number,
     keyEnd: number,
-    value: Uint8Array,
+    value: DataView,
     valueStart: number,
     valueEnd: number,
     isDelete: boolean,

@@ -40,8 +40,8 @@ function build(entries: readonly Entry[], blockBytes: number, prefixColumns = 1)
       builder.startTable(table, prefixColumns)
     }
     const key = versionedKey(item.key, item.epoch)
-    const value = item.value ?? new Uint8Array(0)
-    builder.add(key, 0, key.length, value, 0, value.length, item.value === null)
+    const value = new DataView((item.value?.slice() ?? new Uint8Array(0)).buffer)
+    builder.add(key, 0, key.length, value, 0, value.byteLength, item.value === null)
   }
   return builder.finish()
 }

@@ -285,7 +285,7 @@ const setting = fc.record({
 describe('hash aggregate', () => {
   it('equals a recomputation at every barrier', () => {
     fc.assert(
-      fc.property(setting, fc.array(step, { maxLength: 120 }), (options, steps) =>
+      fc.property(setting, fc.array(step, { maxLength: 150, size: 'max' }), (options, steps) =>
         run(options, steps),
       ),
       { numRuns: 300 },

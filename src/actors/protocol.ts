@@ -100,7 +100,7 @@ export type FromWorker =
       readonly epoch: Epoch
       readonly runs: readonly SealedRun[]
       readonly offsets: Readonly<Record<string, SplitOffset>>
-      /** Source ids of jobs whose readers on this worker are all exhausted. */
+      /** Sources with an actor on this worker whose readers here are all exhausted, also when there are none here. */
       readonly sourcesDone: readonly number[]
       readonly metrics: WorkerMetrics
     }

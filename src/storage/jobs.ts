@@ -7,7 +7,7 @@
 import { assert } from '../common/assert.ts'
 import { writeEpochDescending } from '../common/bytes.ts'
 import { EngineError } from '../common/errors.ts'
-import { sortKeys } from './iterator/key-sort.ts'
+import { RECORD_WORDS, sortKeys } from './iterator/key-sort.ts'
 import { SstCursor } from './iterator/sst-cursor.ts'
 import { chainInputs, SstMerge } from './iterator/sst-merge.ts'
 import type { EncodeJob, Job, JobOutput, MergeJob } from './job.ts'
@@ -82,15 +82,16 @@ function writeTable(runs: readonly SealedRun[], writer: SstWriter): void {
   assert(batch.isFull, 'runs hold as many records as they say')
   writer.startTable(tableId, prefixColumns)
   const order = sortKeys(batch)
-  const { bytes, starts, lengths, valueBuffers, valueStarts, valueLengths, buffers } = batch
+  const { bytes, records, buffers } = batch
   for (let i = 0; i < order.length; i++) {
-    const record = order[i]
-    const keyStart = starts[record]
-    const keyEnd = keyStart + lengths[record]
-    const valueStart = valueStarts[record]
-    const isDelete = valueLengths[record] === DELETE_MARK
-    const valueEnd = isDelete ? valueStart : valueStart + valueLengths[record]
-    const buffer = buffers[valueBuffers[record]]
+    const record = order[i] * RECORD_WORDS
+    const keyStart = records[record]
+    const keyEnd = keyStart + records[record + 1]
+    const buffer = buffers[records[record + 2]]
+    const valueStart = records[record + 3]
+    const valueLength = buffer.getUint32(valueStart - (keyEnd - keyStart - EPOCH_BYTES) - 4, true)
+    const isDelete = valueLength === DELETE_MARK
+    const valueEnd = isDelete ? valueStart : valueStart + valueLength
     writer.add(bytes, keyStart, keyEnd, buffer, valueStart, valueEnd, isDelete)
   }
 }
@@ -102,12 +103,9 @@ function writeTable(runs: readonly SealedRun[], writer: SstWriter): void {
 class RecordBatch {
   readonly count: number
   bytes: Uint8Array
-  readonly starts: Uint32Array
-  readonly lengths: Uint32Array
+  /** Per record: key start and length, the buffer, and where in it the value begins. */
+  readonly records: Uint32Array
   readonly buffers: DataView[]
-  readonly valueBuffers: Uint32Array
-  readonly valueStarts: Uint32Array
-  readonly valueLengths: Uint32Array
   private next: number
   private keyBytes: number
 
@@ -115,12 +113,8 @@ class RecordBatch {
     const count = runs.reduce((sum, run) => sum + run.entryCount, 0)
     this.count = count
     this.bytes = new Uint8Array(count * 32 + 64)
-    this.starts = new Uint32Array(count)
-    this.lengths = new Uint32Array(count)
+    this.records = new Uint32Array(count * RECORD_WORDS)
     this.buffers = []
-    this.valueBuffers = new Uint32Array(count)
-    this.valueStarts = new Uint32Array(count)
-    this.valueLengths = new Uint32Array(count)
     this.next = count
     this.keyBytes = 0
   }
@@ -150,12 +144,11 @@ class RecordBatch {
       const end = valueAt + (valueLength === DELETE_MARK ? 0 : valueLength)
       if (end > source.length || this.next === 0) throw damagedRun(at)
       this.ensureKeyBytes(keyLength + EPOCH_BYTES)
-      const record = --this.next
-      this.starts[record] = this.keyBytes
-      this.lengths[record] = keyLength + EPOCH_BYTES
-      this.valueBuffers[record] = buffer
-      this.valueStarts[record] = valueAt
-      this.valueLengths[record] = valueLength
+      const record = --this.next * RECORD_WORDS
+      this.records[record] = this.keyBytes
+      this.records[record + 1] = keyLength + EPOCH_BYTES
+      this.records[record + 2] = buffer
+      this.records[record + 3] = valueAt
       const bytes = this.bytes
       let target = this.keyBytes
       for (let i = keyAt; i < valueAt; i++) bytes[target++] = source[i]

@@ -1,13 +1,16 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type KeyList, sortKeys } from '../../../src/storage/iterator/key-sort.ts'
+import { type KeyList, RECORD_WORDS, sortKeys } from '../../../src/storage/iterator/key-sort.ts'
 import { tableKey, versionedKey } from '../sst/support.ts'
 
 function listOf(keys: readonly Uint8Array[]): KeyList {
-  const starts = new Uint32Array(keys.length)
-  const lengths = Uint32Array.from(keys, (key) => key.length)
-  for (let i = 1; i < keys.length; i++) starts[i] = starts[i - 1] + lengths[i - 1]
-  return { bytes: Uint8Array.from(Buffer.concat(keys)), starts, lengths, count: keys.length }
+  const records = new Uint32Array(keys.length * RECORD_WORDS)
+  let start = 0
+  keys.forEach((key, i) => {
+    records.set([start, key.length], i * RECORD_WORDS)
+    start += key.length
+  })
+  return { bytes: Uint8Array.from(Buffer.concat(keys)), records, count: keys.length }
 }
 
 function expectSorted(keys: readonly Uint8Array[]): void {

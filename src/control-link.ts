@@ -31,7 +31,7 @@ export function findThreadFiles(
 ): ThreadFiles {
   const base =
     workerUrl === undefined
-      ? new URL(moduleUrl.endsWith('.ts') ? '../dist/' : './', moduleUrl)
+      ? new URL(moduleUrl.endsWith('.ts') ? '../dist/src/' : './', moduleUrl)
       : workerUrl instanceof URL
         ? workerUrl
         : /^file:/.test(workerUrl)

@@ -27,6 +27,7 @@ const engine = new Engine(nodeEnv(), (event: EngineEvent) => events.postMessage(
 const api: EngineApi = {
   open: (init) => answer(() => engine.open(init)),
   execute: (sql, parameters) => answer(() => engine.execute(sql, parameters)),
+  run: (sql) => answer(() => engine.run(sql)),
   query: (sql, parameters, read) => answer(() => engine.query(sql, parameters, read)),
   describe: (table) => answer(() => engine.describe(table)),
   insert: (table, batch, durable) => answer(() => engine.insert(table, batch, durable)),

@@ -235,6 +235,15 @@ export class Database {
     return results.map(toExecuteResult)
   }
 
+  /**
+   * Runs a pipeline's script so that it may be run again on the same store: a CREATE of an object that is there with
+   * the same text is passed over. @throws SQL_DUPLICATE when the text differs.
+   */
+  async run(sql: string): Promise<ExecuteResult[]> {
+    const results = await this.link.call((api) => api.run(sql))
+    return results.map(toExecuteResult)
+  }
+
   /** Runs one SELECT at a snapshot. Parameters are `$1`, `$2`, … */
   async query(
     sql: string,

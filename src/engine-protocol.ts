@@ -94,6 +94,8 @@ export interface EngineApi {
     init: EngineInit,
   ): Promise<Answer<{ readonly generation: number; readonly databaseId: string }>>
   execute(sql: string, parameters: readonly unknown[]): Promise<Answer<readonly StatementResult[]>>
+  /** As `execute`; a CREATE of what exists with the same text is passed over. */
+  run(sql: string): Promise<Answer<readonly StatementResult[]>>
   query(
     sql: string,
     parameters: readonly unknown[],

@@ -69,7 +69,7 @@ const HOT_CHANNELS = ['Google', 'Facebook', 'Baidu', 'Apple']
 
 /** A byte string somewhere: `bytes[start .. end]`. */
 class Text {
-  bytes = new Uint8Array(0)
+  bytes: Uint8Array = new Uint8Array(0)
   start = 0
   end = 0
 

@@ -7,7 +7,7 @@ import type { Dataset, FromWorker, WorkerMetrics } from '../actors/protocol.ts'
 import { assert, unreachable } from '../common/assert.ts'
 import type { Env, Timer } from '../common/env.ts'
 import { EngineError, toEngineError, toWire } from '../common/errors.ts'
-import { type Epoch, nextEpoch } from '../common/ids.ts'
+import { type Epoch, nextEpoch, type TableId } from '../common/ids.ts'
 import type { LsmStore } from '../storage/lsm-store.ts'
 import type { SealedRun } from '../storage/state-store.ts'
 import type { VersionDelta } from '../storage/version/delta.ts'
@@ -62,7 +62,8 @@ interface InFlightBarrier {
   waiting: number
   readonly runs: SealedRun[]
   readonly offsets: Record<string, SplitOffset>
-  readonly sourcesDone: Set<number>
+  /** By source, the workers whose readers of it are all exhausted. */
+  readonly sourcesDone: Map<number, number>
 }
 
 interface Waiter {
@@ -75,6 +76,7 @@ interface CatalogChange {
   readonly catalog: unknown
   /** Committed with the first checkpoint of a later epoch: the new job's first state goes with it. */
   readonly after: Epoch
+  readonly droppedTables: readonly TableId[]
 }
 
 const BARRIERS_IN_FLIGHT_MAX = 8
@@ -128,7 +130,7 @@ export class Coordinator {
 
   private paused = false
   private stopping = false
-  private sourcesDone = new Set<number>()
+  private sourcesDone: ReadonlyMap<number, number> = new Map()
   private exhaustedReported = false
   private recoveries = 0
   private recovery: Promise<void> | null = null
@@ -199,7 +201,7 @@ export class Coordinator {
     try {
       this.startJobs.push(job.jobId)
       const admitted = this.inject()
-      return await this.commitCatalog(catalog, admitted)
+      return await this.commitCatalog(catalog, admitted, [])
     } catch (error) {
       this.jobs.delete(job.jobId)
       throw error
@@ -209,7 +211,7 @@ export class Coordinator {
   /** Ends jobs and commits the catalog without them. Within `exclusive`. */
   async dropJobs(
     jobIds: readonly number[],
-    tableIds: readonly number[],
+    tableIds: readonly TableId[],
     catalog: unknown,
   ): Promise<Epoch> {
     await this.ready()
@@ -217,18 +219,22 @@ export class Coordinator {
     this.stopJobs.push(...jobIds)
     const last = this.inject()
     for (const jobId of jobIds) this.jobs.delete(jobId)
-    return await this.commitCatalog(catalog, last)
+    return await this.commitCatalog(catalog, last, tableIds)
   }
 
   /** Commits a catalog that starts and ends nothing. Within `exclusive`. */
   async changeCatalog(catalog: unknown): Promise<Epoch> {
     await this.ready()
-    return await this.commitCatalog(catalog, this.collectedEpoch)
+    return await this.commitCatalog(catalog, this.collectedEpoch, [])
   }
 
-  private commitCatalog(catalog: unknown, after: Epoch): Promise<Epoch> {
+  private commitCatalog(
+    catalog: unknown,
+    after: Epoch,
+    droppedTables: readonly TableId[],
+  ): Promise<Epoch> {
     assert(this.catalogChange === null, 'catalog changes are exclusive')
-    this.catalogChange = { catalog, after }
+    this.catalogChange = { catalog, after, droppedTables }
     return this.flush()
   }
 
@@ -301,7 +307,11 @@ export class Coordinator {
   private async ready(): Promise<void> {
     if (this.phase === 'running' || (this.phase === 'closing' && !this.stopping)) return
     while (this.phase === 'recovering' && this.recovery !== null) await this.recovery
-    if (this.phase !== 'running') throw this.whyNot()
+    if (!this.isRunning()) throw this.whyNot()
+  }
+
+  private isRunning(): boolean {
+    return this.phase === 'running'
   }
 
   private whyNot(): EngineError {
@@ -349,7 +359,7 @@ export class Coordinator {
       waiting: pool.workerCount,
       runs: [],
       offsets: {},
-      sourcesDone: new Set(),
+      sourcesDone: new Map(),
     })
     this.opened = barrier.next
     this.openedMs = now
@@ -372,7 +382,9 @@ export class Coordinator {
     entry.waiting--
     entry.runs.push(...message.runs)
     Object.assign(entry.offsets, message.offsets)
-    for (const sourceId of message.sourcesDone) entry.sourcesDone.add(sourceId)
+    for (const sourceId of message.sourcesDone) {
+      entry.sourcesDone.set(sourceId, (entry.sourcesDone.get(sourceId) ?? 0) + 1)
+    }
     while (this.inFlight.length > 0 && this.inFlight[0].waiting === 0) {
       this.completed(this.inFlight.shift()!)
     }
@@ -405,7 +417,7 @@ export class Coordinator {
       epoch,
       runs: this.pendingRuns,
       offsets: this.changedOffsets(),
-      ...(change === null ? {} : { catalog: change.catalog }),
+      ...(change === null ? {} : { catalog: change.catalog, droppedTables: change.droppedTables }),
     }
     this.pendingRuns = []
     if (change !== null) this.catalogChange = null
@@ -455,15 +467,19 @@ export class Coordinator {
   /** A bounded source's end forces the last checkpoint; once it is committed, that is an event. */
   private watchSources(barrier: Barrier): void {
     if (this.exhaustedReported) return
-    const wanted = new Set<number>()
+    // A source is exhausted when every worker that runs an actor of it says so, with or without splits.
+    const wanted = new Map<number, number>()
     for (const job of this.jobs.values()) {
       for (const fragment of job.fragments) {
         const head = fragment.operators[0]
-        if (head.kind === 'source') wanted.add(head.sourceId)
+        const actors = fragment.parallelism === 'single' ? 1 : this.options.parallelism
+        if (head.kind === 'source') wanted.set(head.sourceId, actors)
       }
     }
     if (wanted.size === 0 || barrier.startJobs.length > 0) return
-    for (const sourceId of wanted) if (!this.sourcesDone.has(sourceId)) return
+    for (const [sourceId, actors] of wanted) {
+      if ((this.sourcesDone.get(sourceId) ?? 0) < actors) return
+    }
     this.exhaustedReported = true
     this.flush().then(
       (epoch) => this.parts.event({ kind: 'sourcesExhausted', epoch }),
@@ -602,6 +618,12 @@ export class Coordinator {
     if (this.waiters.length > 0) this.checkpointWanted = true
   }
 
+  private forgetThreads(): void {
+    for (let worker = 0; worker < this.options.parallelism; worker++) {
+      this.store.threadGone(`worker-${worker}`)
+    }
+  }
+
   private received(workerIndex: number, message: FromWorker): void {
     switch (message.kind) {
       case 'ready':
@@ -652,6 +674,7 @@ export class Coordinator {
     for (;;) {
       this.recoveries++
       await pool?.terminate()
+      this.forgetThreads()
       await this.commitTail
       if (this.phase !== 'recovering') return
       this.forgetUncommitted(error)
@@ -754,6 +777,7 @@ export class Coordinator {
     const pool = this.pool
     this.pool = null
     await pool?.terminate()
+    this.forgetThreads()
     if (!failed) this.refuseAll(new EngineError('CLOSED', 'the database is closed'))
   }
 }

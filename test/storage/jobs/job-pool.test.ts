@@ -5,7 +5,7 @@ import type { Entry } from '../sst/support.ts'
 import { describeEntry, tableKey } from '../sst/support.ts'
 import { encodeJob, entriesOf, mergeJob, sealedRun } from './support.ts'
 
-const BUILT = new URL('../../../dist/storage/job-worker.js', import.meta.url)
+const BUILT = new URL('../../../dist/src/storage/job-worker.js', import.meta.url)
 const entries: Entry[] = [1, 2, 3].map((id) => ({
   tableId: 1,
   key: tableKey(0, id),

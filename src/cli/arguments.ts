@@ -1,0 +1,75 @@
+/** Arguments that several subcommands take, and their checks. */
+import { EngineError } from '../common/errors.ts'
+import type { OpenOptions } from '../options.ts'
+
+export const storeArgument = {
+  store: {
+    type: 'string',
+    default: './tussock-data',
+    valueHint: 'url',
+    description: 'memory://, a folder, or s3://bucket/prefix?endpoint=…&pathStyle=true',
+  },
+} as const
+
+export const engineArguments = {
+  parallelism: { type: 'string', valueHint: 'n', description: 'worker threads (default: cores)' },
+  'checkpoint-interval-ms': {
+    type: 'string',
+    valueHint: 'ms',
+    description: 'time between checkpoints (default 1000; 0: only at the end)',
+  },
+  'barrier-interval-ms': {
+    type: 'string',
+    valueHint: 'ms',
+    description: 'time between barriers (default 100)',
+  },
+  'state-cache-bytes': {
+    type: 'string',
+    valueHint: 'bytes',
+    description: "operators' state in memory (default 256 MiB)",
+  },
+  'memory-bytes': {
+    type: 'string',
+    valueHint: 'bytes',
+    description: 'one budget for caches and memtables',
+  },
+} as const
+
+/** A whole number, with `_` and exponents allowed (1_000_000, 1e6). @throws OPTION_INVALID */
+export function wholeNumber(name: string, text: string): number {
+  const value = Number(text.replaceAll('_', ''))
+  if (text.trim() === '' || !Number.isSafeInteger(value)) {
+    throw new EngineError('OPTION_INVALID', `--${name} takes a whole number, not '${text}'`, {
+      context: { option: name },
+    })
+  }
+  return value
+}
+
+/** One of a few words. @throws OPTION_INVALID */
+export function oneOf<T extends string>(name: string, text: string, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === text)
+  if (found !== undefined) return found
+  throw new EngineError('OPTION_INVALID', `--${name} takes ${choices.join(', ')}, not '${text}'`, {
+    context: { option: name },
+  })
+}
+
+export function engineOptions(args: Readonly<Record<string, unknown>>): OpenOptions {
+  const given = (name: string): number | undefined => {
+    const text = args[name]
+    return typeof text === 'string' ? wholeNumber(name, text) : undefined
+  }
+  const parallelism = given('parallelism')
+  const checkpointIntervalMs = given('checkpoint-interval-ms')
+  const barrierIntervalMs = given('barrier-interval-ms')
+  const stateBytes = given('state-cache-bytes')
+  const memoryBytes = given('memory-bytes')
+  return {
+    ...(parallelism === undefined ? {} : { parallelism }),
+    ...(checkpointIntervalMs === undefined ? {} : { checkpointIntervalMs }),
+    ...(barrierIntervalMs === undefined ? {} : { barrierIntervalMs }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(stateBytes === undefined ? {} : { cache: { stateBytes } }),
+  }
+}

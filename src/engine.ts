@@ -1,0 +1,507 @@
+/**
+ * The engine, on the control thread: SQL in, jobs and answers out. It owns the store, the pool of background
+ * jobs, the caches and the coordinator, and lives as long as the database is open.
+ */
+import { unreachable } from './common/assert.ts'
+import { encodeChunk, encodedBytes } from './actors/chunk-codec.ts'
+import { checkNexmarkColumns } from './connectors/nexmark.ts'
+import type { Env } from './common/env.ts'
+import { EngineError, toWire } from './common/errors.ts'
+import { tableId } from './common/ids.ts'
+import type {
+  EngineEvent,
+  EngineInit,
+  EngineMetrics,
+  ResultColumn,
+  StatementResult,
+  TableDescription,
+  WireRows,
+} from './engine-protocol.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { Subscription } from './runtime/change-feed.ts'
+import { Coordinator, type CoordinatorEvent } from './runtime/coordinator.ts'
+import { SnapshotScan } from './runtime/snapshot-scan.ts'
+import { threadSpawner } from './runtime/threads.ts'
+import { allocate } from './runtime/worker-pool.ts'
+import type { StatementAst, StatementOf } from './sql/ast.ts'
+import {
+  type Catalog,
+  type CatalogObject,
+  dropObject,
+  emptyCatalog,
+  findObject,
+  getObject,
+  stateTablesOf,
+} from './sql/catalog.ts'
+import { loadParser, parseScript } from './sql/parser.ts'
+import { type CreateStatement, isCreate, planJob } from './sql/planner.ts'
+import { ControlBlockSource, fetchThroughCache } from './storage/cache/block-sources.ts'
+import { BlockCache } from './storage/cache/memory.ts'
+import { JobPool } from './storage/job-pool.ts'
+import { LsmStore, type StoreEvent } from './storage/lsm-store.ts'
+import type { ObjectStore } from './storage/object/object-store.ts'
+import { openObjectStore } from './storage/object/open.ts'
+import { SnapshotReader } from './storage/snapshot-reader.ts'
+import type { Pin } from './storage/version/snapshot.ts'
+import { eachSst } from './storage/version/version.ts'
+import { Chunk } from './stream/chunk.ts'
+import { assertCodeGeneration } from './stream/expression.ts'
+import type { JobPlan } from './stream/plan.ts'
+
+const MIB = 1024 * 1024
+/** Time that `close` gives the last checkpoint. */
+const CLOSE_DEADLINE_MS = 5000
+const RING_BYTES = MIB
+/** Uncommitted rows kept for recovery. */
+const DML_BYTES_MAX = 64 * MIB
+const TAIL_BYTES_MAX = 32 * MIB
+
+interface Parts {
+  readonly objects: ObjectStore
+  readonly jobs: JobPool
+  readonly store: LsmStore
+  readonly coordinator: Coordinator
+}
+
+/** Where a query reads. */
+interface View {
+  readonly epoch: number
+  readonly scan: SnapshotScan
+  release(): void
+}
+
+export class Engine {
+  private readonly env: Env
+  private readonly emit: (event: EngineEvent) => void
+  private parts: Parts | null = null
+  private catalog: Catalog = emptyCatalog()
+  private cache: BlockCache | null = null
+  private blocks: ControlBlockSource | null = null
+  private cacheBytes = 0
+  private readonly snapshots = new Map<number, { readonly pin: Pin }>()
+  private readonly subscriptions = new Map<number, Subscription>()
+  private nextHandle = 1
+  private closed = false
+  private exhaustedWaiters: ((epoch: number) => void)[] = []
+  private failedWaiters: ((error: EngineError) => void)[] = []
+  private failure: EngineError | null = null
+
+  /** @param emit Tells the user's thread what happens inside. */
+  constructor(env: Env, emit: (event: EngineEvent) => void) {
+    this.env = env
+    this.emit = emit
+  }
+
+  async open(init: EngineInit): Promise<{ generation: number; databaseId: string }> {
+    assertCodeGeneration()
+    const { options } = init
+    const parsing = loadParser()
+    const objects = await openObjectStore(init.url, this.env)
+    const jobs = new JobPool({ threads: options.poolThreads, workerFile: new URL(init.poolFile) })
+    this.cacheBytes = options.blockCacheBytes
+    let store: LsmStore | null = null
+    try {
+      store = await LsmStore.open({
+        env: this.env,
+        objects,
+        jobs,
+        options: storeOptionsOf(options),
+        cache: {
+          insert: (sstId, blockIndex, body) => {
+            this.cache?.insert(sstId, blockIndex, body)
+          },
+          evictSst: (sstId) => this.cache?.evictSst(sstId),
+        },
+        onEvent: (event) => this.storeEvent(event),
+      })
+      this.catalog = (store.version.catalog as Catalog | null) ?? emptyCatalog()
+      const coordinator = this.makeCoordinator(store, init)
+      this.parts = { objects, jobs, store, coordinator }
+      await coordinator.start(this.jobsOf(this.catalog))
+      await parsing
+      return { generation: store.generation, databaseId: store.databaseId }
+    } catch (error) {
+      await this.parts?.coordinator.close(0)
+      this.parts = null
+      await store?.close()
+      await jobs.close()
+      await objects.close()
+      throw error
+    }
+  }
+
+  private makeCoordinator(store: LsmStore, init: EngineInit): Coordinator {
+    const { options } = init
+    return new Coordinator({
+      env: this.env,
+      store,
+      spawn: threadSpawner(new URL(init.workerFile)),
+      options: {
+        parallelism: options.parallelism,
+        barrierIntervalMs: options.barrierIntervalMs,
+        checkpointEvery: options.checkpointEvery,
+        checkpointsInFlightMax: 8,
+        sharedBufferBytes: options.sharedBufferBytes,
+        ringBytes: RING_BYTES,
+        stateCacheBytes: options.stateCacheBytes,
+        chunkRows: 2048,
+        dmlBytesMax: DML_BYTES_MAX,
+        recoveriesMax: 5,
+        datasets: init.datasets,
+      },
+      blockCache: () => this.renewCache(store),
+      event: (event) => this.coordinatorEvent(event),
+    })
+  }
+
+  /** A new cache for a new incarnation: the old one may hold pins of threads that died. */
+  private renewCache(store: LsmStore): SharedArrayBuffer {
+    const buffer = allocate(BlockCache.bytesFor(this.cacheBytes))
+    const cache = new BlockCache(buffer, 'owner')
+    this.cache = cache
+    this.blocks = new ControlBlockSource({
+      cache,
+      tailBytesMax: TAIL_BYTES_MAX,
+      fetch: fetchThroughCache(cache, (sst, want) => store.fetch(sst, want)),
+    })
+    return buffer
+  }
+
+  private jobsOf(catalog: Catalog): JobPlan[] {
+    return catalog.objects.flatMap((object) => (object.plan === null ? [] : [object.plan]))
+  }
+
+  private live(): Parts {
+    if (this.parts === null) throw new EngineError('CLOSED', 'the database is closed')
+    return this.parts
+  }
+
+  // ---- events --------------------------------------------------------------------------------
+
+  private coordinatorEvent(event: CoordinatorEvent): void {
+    switch (event.kind) {
+      case 'recovering':
+        this.emit({ ...event, error: toWire(event.error) })
+        return
+      case 'failed': {
+        this.failure = event.error
+        for (const fail of this.failedWaiters) fail(event.error)
+        this.failedWaiters = []
+        this.emit({ kind: 'failed', error: toWire(event.error) })
+        return
+      }
+      case 'sourcesExhausted':
+        for (const wake of this.exhaustedWaiters) wake(event.epoch)
+        this.exhaustedWaiters = []
+        this.emit(event)
+        return
+      case 'recovered':
+      case 'backpressure':
+        this.emit(event)
+        return
+      default:
+        return unreachable(event)
+    }
+  }
+
+  private storeEvent(event: StoreEvent): void {
+    const detail = JSON.stringify(event, (_key, value: unknown) =>
+      value instanceof EngineError ? { code: value.code, message: value.message } : value,
+    )
+    this.emit({ kind: 'storage', name: event.kind, detail })
+  }
+
+  // ---- statements ----------------------------------------------------------------------------
+
+  async execute(sql: string, parameters: readonly unknown[]): Promise<StatementResult[]> {
+    const results: StatementResult[] = []
+    for (const statement of parseScript(sql)) {
+      results.push(await this.executeOne(statement, parameters))
+    }
+    return results
+  }
+
+  /** As `execute`; a CREATE of what is there with the same text is passed over. */
+  async run(sql: string): Promise<StatementResult[]> {
+    const results: StatementResult[] = []
+    for (const statement of parseScript(sql)) {
+      if (isCreate(statement)) {
+        const existing = findObject(this.catalog, statement.name.name)
+        if (existing !== null && existing.sql === statement.text) continue
+      }
+      results.push(await this.executeOne(statement, []))
+    }
+    return results
+  }
+
+  private async executeOne(
+    statement: StatementAst,
+    parameters: readonly unknown[],
+  ): Promise<StatementResult> {
+    const { coordinator } = this.live()
+    switch (statement.kind) {
+      case 'create-source':
+      case 'create-table':
+      case 'create-view':
+      case 'create-sink':
+        return await coordinator.exclusive(() => this.create(statement))
+      case 'drop':
+        return await coordinator.exclusive(() => this.drop(statement))
+      case 'flush':
+        await coordinator.flush()
+        return done('FLUSH')
+      default:
+        return await this.runBatch(statement, parameters)
+    }
+  }
+
+  private async create(statement: CreateStatement): Promise<StatementResult> {
+    const { coordinator } = this.live()
+    const { plan, object, catalog } = planJob(statement, this.catalog)
+    if (catalog !== this.catalog) {
+      checkSource(object)
+      if (plan === null) await coordinator.changeCatalog(catalog)
+      else await coordinator.createJob(plan, catalog)
+      this.catalog = catalog
+    }
+    const names = { source: 'SOURCE', table: 'TABLE', view: 'MATERIALIZED VIEW', sink: 'SINK' }
+    return done(`CREATE ${names[object.kind]}`)
+  }
+
+  private async drop(statement: StatementOf<'drop'>): Promise<StatementResult> {
+    const { coordinator } = this.live()
+    const { name, objectKind, ifExists } = statement
+    const { catalog, dropped } = dropObject(this.catalog, name, { kind: objectKind, ifExists })
+    if (dropped !== null) {
+      if (dropped.plan === null) await coordinator.changeCatalog(catalog)
+      else {
+        const tables = stateTablesOf(dropped.plan).map((table) => tableId(table.tableId))
+        await coordinator.dropJobs([dropped.plan.jobId], tables, catalog)
+      }
+      this.catalog = catalog
+    }
+    return done('DROP')
+  }
+
+  private runBatch(
+    _statement: StatementAst,
+    _parameters: readonly unknown[],
+  ): Promise<StatementResult> {
+    throw new EngineError('SQL_UNSUPPORTED', 'queries come next')
+  }
+
+  // ---- reading -------------------------------------------------------------------------------
+
+  async query(
+    _sql: string,
+    _parameters: readonly unknown[],
+    _read: { readonly snapshotId: number | null; readonly visibility: 'committed' | 'latest' },
+  ): Promise<WireRows> {
+    throw new EngineError('SQL_UNSUPPORTED', 'queries come next')
+  }
+
+  async snapshot(): Promise<{ snapshotId: number; epoch: number }> {
+    const pin = this.live().store.pin()
+    const snapshotId = this.nextHandle++
+    this.snapshots.set(snapshotId, { pin })
+    return { snapshotId, epoch: pin.epoch }
+  }
+
+  async releaseSnapshot(snapshotId: number): Promise<null> {
+    this.snapshots.get(snapshotId)?.pin.release()
+    this.snapshots.delete(snapshotId)
+    return null
+  }
+
+  private view(snapshotId: number | null, visibility: 'committed' | 'latest'): View {
+    const { store, coordinator } = this.live()
+    const blocks = this.blocks!
+    if (snapshotId !== null) {
+      const held = this.snapshots.get(snapshotId)
+      if (held === undefined) {
+        throw new EngineError('SNAPSHOT_EXPIRED', 'the snapshot was released', {
+          context: { snapshotId },
+        })
+      }
+      const { version, epoch } = held.pin
+      const reader = new SnapshotReader({ version, epoch, runs: [], blocks })
+      return { epoch, scan: new SnapshotScan(reader, blocks), release: () => undefined }
+    }
+    const pin = store.pin()
+    if (visibility === 'committed') {
+      const { version, epoch } = pin
+      const reader = new SnapshotReader({ version, epoch, runs: [], blocks })
+      return { epoch, scan: new SnapshotScan(reader, blocks), release: () => pin.release() }
+    }
+    const latest = coordinator.pinLatest()
+    const { epoch, runs } = latest
+    const reader = new SnapshotReader({ version: pin.version, epoch, runs, blocks })
+    return {
+      epoch,
+      scan: new SnapshotScan(reader, blocks),
+      release: () => {
+        latest.release()
+        pin.release()
+      },
+    }
+  }
+
+  // ---- rows in -------------------------------------------------------------------------------
+
+  async describe(name: string): Promise<TableDescription> {
+    this.live()
+    const object = getObject(this.catalog, { name, position: 0 })
+    if (object.kind !== 'table') {
+      throw new EngineError('SQL_OBJECT_TYPE', `${name} is no table: rows cannot be inserted`, {
+        context: { sqlState: '42809' },
+      })
+    }
+    return { tableId: object.table!.tableId, catalogVersion: object.id, columns: object.columns }
+  }
+
+  async insert(
+    table: { readonly tableId: number; readonly catalogVersion: number },
+    batch: Uint8Array,
+    durable: boolean,
+  ): Promise<null> {
+    const { coordinator } = this.live()
+    const object = this.catalog.objects.find((candidate) => candidate.id === table.catalogVersion)
+    if (object === undefined) {
+      throw new EngineError('SQL_UNDEFINED_TABLE', 'the table was dropped', {
+        context: { sqlState: '42P01', tableId: table.tableId },
+      })
+    }
+    await coordinator.insert(table.tableId, batch, durable)
+    return null
+  }
+
+  // ---- changes out ---------------------------------------------------------------------------
+
+  async subscribe(name: string): Promise<{ subscriptionId: number; columns: ResultColumn[] }> {
+    const { coordinator } = this.live()
+    const object = getObject(this.catalog, { name, position: 0 })
+    if (object.table === null) {
+      throw new EngineError('SQL_OBJECT_TYPE', `${name} is no table or view: it has no changes`, {
+        context: { sqlState: '42809' },
+      })
+    }
+    const subscription = coordinator.feed.subscribe(object.table.tableId)
+    const subscriptionId = this.nextHandle++
+    this.subscriptions.set(subscriptionId, subscription)
+    return { subscriptionId, columns: visibleColumns(object) }
+  }
+
+  async nextChanges(
+    subscriptionId: number,
+  ): Promise<{ epoch: number; chunks: readonly Uint8Array[] } | null> {
+    const subscription = this.subscriptions.get(subscriptionId)
+    return subscription === undefined ? null : await subscription.next()
+  }
+
+  async unsubscribe(subscriptionId: number): Promise<null> {
+    this.subscriptions.get(subscriptionId)?.close()
+    this.subscriptions.delete(subscriptionId)
+    return null
+  }
+
+  // ---- the rest ------------------------------------------------------------------------------
+
+  async flush(): Promise<number> {
+    return await this.live().coordinator.flush()
+  }
+
+  /** Resolves when every bounded source is read to its end and committed. */
+  exhausted(): Promise<number> {
+    const { coordinator } = this.live()
+    if (coordinator.exhausted) return coordinator.flush()
+    return new Promise((resolve, reject) => {
+      if (this.failure !== null) return reject(this.failure)
+      this.exhaustedWaiters.push(resolve)
+      this.failedWaiters.push(reject)
+    })
+  }
+
+  async metrics(): Promise<EngineMetrics> {
+    const { coordinator, store, objects } = this.live()
+    const workers = coordinator.metrics
+    const sum = (pick: (metrics: NonNullable<(typeof workers)[number]>) => number): number =>
+      workers.reduce((total, metrics) => total + (metrics === null ? 0 : pick(metrics)), 0)
+    let liveBytes = 0
+    for (const sst of eachSst(store.version)) liveBytes += sst.sizeBytes
+    return {
+      committedEpoch: store.committedEpoch,
+      latestEpoch: coordinator.latestEpoch,
+      generation: store.generation,
+      sourceRows: sum((metrics) => metrics.sourceRows),
+      sourceEvents: sum((metrics) => metrics.sourceEvents),
+      stateBytes: sum((metrics) => metrics.stateBytes),
+      arenaBytes: sum((metrics) => metrics.arenaBytes),
+      bufferedBytes: coordinator.bufferedBytes,
+      sourcesExhausted: coordinator.exhausted,
+      checkpoints: coordinator.stats.summary(),
+      requests: { ...objects.requests },
+      storage: { ...store.metrics(), liveBytes },
+      fragments: workers.flatMap((metrics, worker) =>
+        (metrics?.fragments ?? []).map((fragment) => ({ worker, ...fragment })),
+      ),
+    }
+  }
+
+  async inspect(what: string): Promise<unknown> {
+    const { store } = this.live()
+    return what === 'catalog' ? this.catalog : store.version.groups
+  }
+
+  async close(): Promise<null> {
+    if (this.closed) return null
+    this.closed = true
+    const { parts } = this
+    if (parts === null) return null
+    for (const subscription of this.subscriptions.values()) subscription.close()
+    await parts.coordinator.close(CLOSE_DEADLINE_MS)
+    for (const { pin } of this.snapshots.values()) pin.release()
+    this.parts = null
+    await parts.store.close()
+    await parts.jobs.close()
+    await parts.objects.close()
+    return null
+  }
+}
+
+function storeOptionsOf(options: ResolvedOptions): object {
+  return {
+    blockBytes: options.blockBytes,
+    sstBytes: options.sstBytes,
+    compactAutomatically: options.compaction,
+  }
+}
+
+function done(command: string, rowCount: number | null = null): StatementResult {
+  return { command, rowCount, rows: null }
+}
+
+function visibleColumns(object: CatalogObject): ResultColumn[] {
+  return object.columns
+    .filter((column) => !column.hidden)
+    .map(({ name, type }) => ({ name, type }))
+}
+
+/** Connectors check their own options before anything is started. */
+function checkSource(object: CatalogObject): void {
+  if (object.kind !== 'source') return
+  const connector = object.properties['connector']
+  if (connector === 'nexmark') {
+    checkNexmarkColumns(object.properties, object.columns)
+    return
+  }
+  if (connector === 'replay') return
+  throw new EngineError('SQL_UNSUPPORTED', `there is no source connector '${connector ?? ''}'`, {
+    context: { sqlState: '0A000', hint: "Connectors are 'nexmark'." },
+  })
+}
+
+export function chunkBytes(chunk: Chunk): Uint8Array {
+  const bytes = new Uint8Array(encodedBytes(chunk))
+  encodeChunk(chunk, bytes, 0)
+  return bytes
+}

@@ -47,6 +47,8 @@ export interface WorkerStoreInit {
   readonly arena: SharedArrayBuffer
   readonly version: Version
   readonly blocks: BlockSource
+  /** Default `SLAB_BYTES`. */
+  readonly slabBytes?: number
 }
 
 export class WorkerStore implements LocalStore {
@@ -65,7 +67,7 @@ export class WorkerStore implements LocalStore {
 
   constructor(init: WorkerStoreInit) {
     this.workerIndex = init.workerIndex
-    this.arena = new Arena(init.arena)
+    this.arena = new Arena(init.arena, init.slabBytes)
     this.blocks = init.blocks
     this.currentVersion = init.version
   }

@@ -392,7 +392,11 @@ class GetManyRead extends TableRead implements GetManyResult {
     const blockIndex = tail.findBlock(this.fullKey, 0, this.fullEnd)
     if (blockIndex === tail.blockCount) return true
     const block = this.blockOf(sst, tail, blockIndex)
-    if (block === null) return false
+    if (block === null) {
+      const last = this.lastBlockOf(tail)
+      for (let i = blockIndex + 1; i <= last; i++) this.init.source.prefetch(sst, tail, i)
+      return false
+    }
     stats.sstsRead++
     if (
       block.tableId === options.tableId &&
@@ -404,18 +408,25 @@ class GetManyRead extends TableRead implements GetManyResult {
     return this.readNextBlock(sst, tail, blockIndex)
   }
 
-  /** Versions of one key may go on in the following block: the newest that is seen may be its first. */
+  /** The key may be the first of the following block, or its versions go on there. */
   private readNextBlock(sst: SstMeta, tail: SstTail, blockIndex: number): boolean {
-    writeReadEpoch(this.fullKey, this.fullEnd - EPOCH_BYTES, 0)
-    const oldest = tail.findBlock(this.fullKey, 0, this.fullEnd)
-    writeReadEpoch(this.fullKey, this.fullEnd - EPOCH_BYTES, this.view!.epoch)
     const next = blockIndex + 1
-    if (next === tail.blockCount || oldest < next) return true
-    if (tail.blockTableId(next) !== this.init.options.tableId) return true
+    if (this.lastBlockOf(tail) < next) return true
     const block = this.blockOf(sst, tail, next)
     if (block === null) return false
     if (this.cursor.first(block)) this.takeVersion()
     return true
+  }
+
+  /** The last block that may hold a version of the key: of this table. */
+  private lastBlockOf(tail: SstTail): number {
+    const epochAt = this.fullEnd - EPOCH_BYTES
+    writeReadEpoch(this.fullKey, epochAt, 0)
+    const block = tail.findBlock(this.fullKey, 0, this.fullEnd)
+    writeReadEpoch(this.fullKey, epochAt, this.view!.epoch)
+    // A key above all others: the last version of all is below the oldest possible one.
+    const last = block === tail.blockCount ? block - 1 : block
+    return tail.blockTableId(last) === this.init.options.tableId ? last : -1
   }
 
   /** The cursor stands on the newest entry that may be seen of this key, or on another key. */

@@ -131,6 +131,7 @@ describe('what goes wrong has a code', () => {
     [503, 'ServiceUnavailable', 'STORE_THROTTLED'],
     [429, 'TooManyRequests', 'STORE_THROTTLED'],
     [500, 'InternalError', 'STORE_UNAVAILABLE'],
+    [409, 'BucketBusy', 'STORE_UNAVAILABLE'],
     [400, 'RequestTimeout', 'STORE_TIMEOUT'],
     [400, 'ExpiredToken', 'STORE_UNAVAILABLE'],
     [403, 'AccessDenied', 'STORE_ACCESS_DENIED'],

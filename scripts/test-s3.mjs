@@ -67,8 +67,18 @@ function runTests(port) {
     AWS_REGION: 'us-east-1',
   }
   const child = spawn(process.execPath, args, { cwd: root, env, stdio: 'inherit' })
-  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+  interrupt = (signal) => child.kill(signal)
   return new Promise((resolve) => child.on('exit', (code) => resolve(code ?? 1)))
+}
+
+// From the start on: whoever interrupts this must not leave a server behind.
+let interrupted = false
+let interrupt = () => {}
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    interrupted = true
+    interrupt(signal)
+  })
 }
 
 async function main() {
@@ -78,7 +88,9 @@ async function main() {
   try {
     const port = await freePort()
     const started = spawnSync(script, ['start', server, String(port)], { stdio: 'inherit' })
-    if (started.status !== 0) return 1
+    // A turn of the loop, in which a signal that came meanwhile is seen.
+    await new Promise((resolve) => setImmediate(resolve))
+    if (started.status !== 0 || interrupted) return 1
     return await runTests(port)
   } finally {
     spawnSync(script, ['stop', server], { stdio: 'inherit' })

@@ -259,7 +259,12 @@ export class Builder {
       jobId: job.jobId,
       fragmentId: plan.fragmentId,
       head: this.buildHead(plan, given.inputs, given.offsets),
-      operators: chain.map((operator) => factory.createOperator(operator, context)),
+      operators: chain.map((operator) =>
+        factory.createOperator(
+          operator,
+          isStateful(operator) ? context : { ...context, cacheBytes: 0 },
+        ),
+      ),
       materializes: chain.map((operator) =>
         operator.kind === 'materialize' ? operator.table.tableId : -1,
       ),

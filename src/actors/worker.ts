@@ -3,6 +3,7 @@
  * steps it spins for a moment, because the next reason to look mostly comes soon and waking a sleeper costs 50 µs;
  * then it sleeps on the doorbell. Now and then it returns to Node's event loop, which the loop itself never does.
  */
+import { setPriority } from 'node:os'
 import { receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { nodeEnv } from '../common/node-env.ts'
 import { WorkerBlockSource } from '../storage/cache/block-sources.ts'
@@ -37,9 +38,13 @@ function storageOf(init: WorkerInit): WorkerStorage {
   }
 }
 
+/** Engine threads yield to the user's thread when cores are short. On Linux alone this means a thread, not the process. */
+const NICE = 5
+
 function main(init: WorkerInit): void {
   const { workerIndex, workerCount, port } = init
   const env = nodeEnv()
+  if (process.platform === 'linux') setPriority(NICE)
   const doorbells = new Int32Array(init.doorbells)
   const loop = new WorkerLoop({
     workerIndex,

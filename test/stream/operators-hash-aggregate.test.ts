@@ -1,6 +1,7 @@
 /** The hash aggregate against a naive recomputation from all live rows, at every barrier. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { LocalStore } from '../../src/storage/state-store.ts'
 import type { OperatorContext } from '../../src/stream/operator.ts'
 import { divideNumeric } from '../../src/stream/operators/accumulator.ts'
 import {
@@ -11,11 +12,13 @@ import {
 import type { AggregateCall, StateTableSpec } from '../../src/stream/plan.ts'
 import type { DataType, Schema } from '../../src/stream/schema.ts'
 import { FakeStore } from './fake-store.ts'
+import { REAL_TABLE_IDS, RealStore } from './real-store.ts'
 import {
   type Change,
   chunkOf,
   decimal,
   decimalText,
+  type Finish,
   flush,
   push,
   Result,
@@ -62,16 +65,25 @@ const CALLS: readonly AggregateCall[] = [
   call('max', PRICE, 'numeric'),
 ]
 
+const FEW_CALLS: readonly AggregateCall[] = [
+  call('count_star', -1, 'bigint'),
+  call('sum', BIG, 'numeric'),
+  call('min', BIG, 'bigint'),
+  call('max', NAME, 'varchar'),
+]
+
 function planOf(
   groupKeys: readonly number[],
   calls: readonly AggregateCall[],
   appendOnly: boolean,
+  tableIds: readonly number[] = [1, 2, 3, 4, 5, 6],
 ): HashAggregatePlan {
+  let nextTable = 1
   const group = groupKeys.map((column) => SCHEMA[column])
   const key = groupKeys.map((_, i) => ({ column: i, descending: false }))
   const distribution = groupKeys.map((_, i) => i)
   const base = { name: 't', group: 'state', distribution, prefixColumns: groupKeys.length } as const
-  const valueTable = (aggregate: AggregateCall, i: number): StateTableSpec | null => {
+  const valueTable = (aggregate: AggregateCall): StateTableSpec | null => {
     if (appendOnly || (aggregate.name !== 'min' && aggregate.name !== 'max')) return null
     const schema = [...group, SCHEMA[aggregate.column], SCHEMA[ID]]
     const descending = aggregate.name === 'max'
@@ -80,7 +92,7 @@ function planOf(
       { column: group.length, descending },
       { column: group.length + 1, descending: false },
     ]
-    return { ...base, tableId: 100 + i, schema, key: valueKey }
+    return { ...base, tableId: tableIds[nextTable++], schema, key: valueKey }
   }
   return {
     kind: 'hash-aggregate',
@@ -89,12 +101,12 @@ function planOf(
     streamKey: [ID],
     calls,
     appendOnly,
-    table: { ...base, tableId: 1, schema: group, key },
+    table: { ...base, tableId: tableIds[0], schema: group, key },
     valueTables: calls.map(valueTable),
   }
 }
 
-function contextOf(store: FakeStore, cacheBytes: number, fresh: boolean): OperatorContext {
+function contextOf(store: LocalStore, cacheBytes: number, fresh: boolean): OperatorContext {
   return { store, cacheBytes, chunkRows: 8, vnodes: { from: 0, to: 256 }, fresh }
 }
 
@@ -217,11 +229,17 @@ interface Setting {
   readonly appendOnly: boolean
   readonly cacheBytes: number
   readonly delay: number
+  readonly isReal: boolean
 }
 
 function run(setting: Setting, steps: readonly Step[]): void {
-  const plan = planOf(setting.groupKeys, CALLS, setting.appendOnly)
-  const store = new FakeStore(setting.delay)
+  const real = setting.isReal ? new RealStore() : null
+  const store = real?.store ?? new FakeStore(setting.delay)
+  const plan =
+    real === null
+      ? planOf(setting.groupKeys, CALLS, setting.appendOnly)
+      : planOf(setting.groupKeys, FEW_CALLS, setting.appendOnly, REAL_TABLE_IDS)
+  const finish: Finish | undefined = real === null ? undefined : (read) => real.finish(read)
   const result = new Result()
   let operator = new HashAggregate(plan, contextOf(store, setting.cacheBytes, true))
   const live: Row[] = []
@@ -229,12 +247,13 @@ function run(setting: Setting, steps: readonly Step[]): void {
   let nextId = 0n
   let barriers = 0
   const send = (shape: { wide: boolean; hidden: boolean; ops: boolean }): void => {
-    if (changes.length > 0) push(operator, 0, chunkOf(SCHEMA, changes, shape), result)
+    if (changes.length > 0) push(operator, 0, chunkOf(SCHEMA, changes, shape), result, finish)
     changes = []
   }
   const endEpoch = (): void => {
     send({ wide: false, hidden: false, ops: false })
-    flush(operator, barriers++, result)
+    flush(operator, barriers++, result, finish)
+    real?.endEpoch(barriers + live.length)
     expect(result.sorted()).toEqual(recompute(plan, live))
     expect(result.chunkRowsMax).toBeLessThanOrEqual(8)
   }
@@ -280,6 +299,14 @@ const setting = fc.record({
   appendOnly: fc.boolean(),
   cacheBytes: fc.constantFrom(0, 3000, 1 << 20),
   delay: fc.nat(2),
+  isReal: fc.constant(false),
+})
+const realSetting = fc.record({
+  groupKeys: fc.constantFrom([SMALL], [SMALL, BIG], [NAME], [PRICE, NAME]),
+  appendOnly: fc.boolean(),
+  cacheBytes: fc.constantFrom(0, 3000),
+  delay: fc.constant(0),
+  isReal: fc.constant(true),
 })
 
 describe('hash aggregate', () => {
@@ -289,6 +316,15 @@ describe('hash aggregate', () => {
         run(options, steps),
       ),
       { numRuns: 300 },
+    )
+  })
+
+  it('does so over memtables, sealed runs and SSTs', () => {
+    fc.assert(
+      fc.property(realSetting, fc.array(step, { maxLength: 150, size: 'max' }), (options, steps) =>
+        run(options, steps),
+      ),
+      { numRuns: 60 },
     )
   })
 

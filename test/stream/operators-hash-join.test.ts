@@ -1,12 +1,23 @@
 /** The hash join against a nested loop over all live rows, at every barrier. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { LocalStore } from '../../src/storage/state-store.ts'
 import type { OperatorContext } from '../../src/stream/operator.ts'
 import { HashJoin } from '../../src/stream/operators/hash-join.ts'
 import type { Expression, OperatorPlan, StateTableSpec } from '../../src/stream/plan.ts'
 import type { Schema } from '../../src/stream/schema.ts'
 import { FakeStore } from './fake-store.ts'
-import { type Change, chunkOf, flush, push, Result, type Row, rowText } from './rows.ts'
+import { REAL_TABLE_IDS, RealStore } from './real-store.ts'
+import {
+  type Change,
+  chunkOf,
+  type Finish,
+  flush,
+  push,
+  Result,
+  type Row,
+  rowText,
+} from './rows.ts'
 
 type HashJoinPlan = Extract<OperatorPlan, { kind: 'hash-join' }>
 
@@ -56,6 +67,7 @@ interface Setting {
   readonly output: readonly number[]
   readonly cacheBytes: number
   readonly delay: number
+  readonly isReal: boolean
 }
 
 function planOf(setting: Setting): HashJoinPlan {
@@ -68,12 +80,12 @@ function planOf(setting: Setting): HashJoinPlan {
     rightKeys: right,
     condition: setting.hasCondition ? CONDITION : null,
     output: setting.output,
-    leftTable: tableOf(1, LEFT, left, 0),
-    rightTable: tableOf(2, RIGHT, right, 3),
+    leftTable: tableOf(setting.isReal ? REAL_TABLE_IDS[0] : 1, LEFT, left, 0),
+    rightTable: tableOf(setting.isReal ? REAL_TABLE_IDS[2] : 2, RIGHT, right, 3),
   }
 }
 
-function contextOf(store: FakeStore, cacheBytes: number, fresh: boolean): OperatorContext {
+function contextOf(store: LocalStore, cacheBytes: number, fresh: boolean): OperatorContext {
   return { store, cacheBytes, chunkRows: 8, vnodes: { from: 0, to: 256 }, fresh }
 }
 
@@ -136,7 +148,9 @@ function run(setting: Setting, steps: readonly Step[]): void {
   const plan = planOf(setting)
   const schemas = [LEFT, RIGHT]
   const idColumns = [0, 3]
-  const store = new FakeStore(setting.delay)
+  const real = setting.isReal ? new RealStore() : null
+  const store = real?.store ?? new FakeStore(setting.delay)
+  const finish: Finish | undefined = real === null ? undefined : (read) => real.finish(read)
   const result = new Result()
   let operator = new HashJoin(plan, contextOf(store, setting.cacheBytes, true))
   const live: Row[][] = [[], []]
@@ -144,13 +158,15 @@ function run(setting: Setting, steps: readonly Step[]): void {
   let nextId = 0n
   let barriers = 0
   const send = (to: number, shape: { wide?: boolean; hidden?: boolean; ops?: boolean }): void => {
-    if (changes[to].length > 0) push(operator, to, chunkOf(schemas[to], changes[to], shape), result)
+    const chunk = chunkOf(schemas[to], changes[to], shape)
+    if (chunk.rowCount > 0) push(operator, to, chunk, result, finish)
     changes[to] = []
   }
   const endEpoch = (): void => {
     send(0, {})
     send(1, {})
-    flush(operator, barriers++, result)
+    flush(operator, barriers++, result, finish)
+    real?.endEpoch(barriers + live[0].length)
     expect(result.sorted()).toEqual(nestedLoop(setting, live))
     expect(result.chunkRowsMax).toBeLessThanOrEqual(8)
   }
@@ -204,7 +220,9 @@ const setting = fc.record({
   output: fc.constantFrom([0, 1, 2, 3, 4, 5, 6, 7], [7, 0], [2, 5, 0, 7]),
   cacheBytes: fc.constantFrom(0, 1500, 6000, 1 << 20),
   delay: fc.nat(2),
+  isReal: fc.constant(false),
 })
+const realSetting = setting.map((options) => ({ ...options, isReal: true }))
 
 describe('hash join', () => {
   it('equals a nested loop at every barrier', () => {
@@ -216,6 +234,15 @@ describe('hash join', () => {
     )
   })
 
+  it('does so over memtables, sealed runs and SSTs', () => {
+    fc.assert(
+      fc.property(realSetting, fc.array(step, { maxLength: 150, size: 'max' }), (options, steps) =>
+        run(options, steps),
+      ),
+      { numRuns: 60 },
+    )
+  })
+
   it('does not read while nothing was dropped, and stays within its budget', () => {
     const options = {
       keys: { left: [1], right: [2] },
@@ -223,6 +250,7 @@ describe('hash join', () => {
       output: [0],
       cacheBytes: 200_000,
       delay: 0,
+      isReal: false,
     }
     const store = new FakeStore()
     const operator = new HashJoin(planOf(options), contextOf(store, options.cacheBytes, true))

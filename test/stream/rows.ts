@@ -1,5 +1,6 @@
 /** Rows as plain values and chunks of them, and a driver of one operator, for tests of operators. */
 import { EPOCH_ZERO, epoch } from '../../src/common/ids.ts'
+import type { Pending } from '../../src/storage/state-store.ts'
 import { Chunk } from '../../src/stream/chunk.ts'
 import { type Column, TEXT, WIDE } from '../../src/stream/column.ts'
 import { ColumnBuilder } from '../../src/stream/column-builder.ts'
@@ -145,18 +146,34 @@ export function barrierOf(index: number): Barrier {
   }
 }
 
-export function push(operator: Operator, input: number, chunk: Chunk, output: Output): void {
-  waitFor(operator.prepare(input, chunk))
+/** Completes reads; `RealStore` has blocks to fetch in between. */
+export type Finish = (pending: Pending) => void
+
+export function push(
+  operator: Operator,
+  input: number,
+  chunk: Chunk,
+  output: Output,
+  finish: Finish = waitFor,
+): void {
+  const pending = operator.prepare(input, chunk)
+  if (pending !== null) finish(pending)
   operator.apply(input, chunk, output)
 }
 
-export function flush(operator: Operator, index: number, output: Output): void {
+export function flush(
+  operator: Operator,
+  index: number,
+  output: Output,
+  finish: Finish = waitFor,
+): void {
   const barrier = barrierOf(index)
-  waitFor(operator.prepareFlush(barrier))
+  const pending = operator.prepareFlush(barrier)
+  if (pending !== null) finish(pending)
   operator.flush(barrier, output)
 }
 
-function waitFor(pending: { poll(): boolean } | null): void {
-  for (let polls = 0; pending !== null && !pending.poll(); polls++)
+function waitFor(pending: Pending): void {
+  for (let polls = 0; !pending.poll(); polls++)
     if (polls > 1000) throw new TypeError('a read never completes')
 }

@@ -9,9 +9,9 @@ import type { LocalTable, Pending } from '../../storage/state-store.ts'
 import { Chunk, DELETE, INSERT } from '../chunk.ts'
 import { Column } from '../column.ts'
 import { ColumnBuilder } from '../column-builder.ts'
-import { compilePredicate } from '../expression.ts'
+import { columnsOf, compilePredicate } from '../expression.ts'
 import type { Operator, OperatorContext, Output } from '../operator.ts'
-import type { Expression, OperatorPlan } from '../plan.ts'
+import type { OperatorPlan } from '../plan.ts'
 import { hashRows } from '../row-hash.ts'
 import type { JoinGeneration } from './join-side.ts'
 import { JoinSide } from './join-side.ts'
@@ -52,7 +52,7 @@ export class HashJoin implements Operator {
     this.width = plan.leftSchema.length + plan.rightSchema.length
     this.output = plan.output
     this.condition = plan.condition === null ? null : compilePredicate(plan.condition)
-    this.conditionColumns = plan.condition === null ? [] : columnsOf(plan.condition)
+    this.conditionColumns = plan.condition === null ? [] : [...new Set(columnsOf(plan.condition))]
     this.chunkRows = context.chunkRows
     this.pairRows = new Int32Array(context.chunkRows)
     this.pairCells = new Int32Array(context.chunkRows)
@@ -187,33 +187,4 @@ function activeRows(chunk: Chunk, keys: readonly Column[]): Uint8Array | null {
     for (let row = 0; row < chunk.rowCount; row++) active[row] &= nulls[row] ^ 1
   }
   return active ?? chunk.visible
-}
-
-/** Columns that an expression reads, each once. */
-function columnsOf(expression: Expression): number[] {
-  const columns = new Set<number>()
-  const visit = (part: Expression): void => {
-    switch (part.kind) {
-      case 'column':
-        columns.add(part.index)
-        break
-      case 'literal':
-        break
-      case 'call':
-        part.args.forEach(visit)
-        break
-      case 'cast':
-        visit(part.argument)
-        break
-      case 'case':
-        for (const branch of part.branches) {
-          visit(branch.when)
-          visit(branch.then)
-        }
-        if (part.otherwise !== null) visit(part.otherwise)
-        break
-    }
-  }
-  visit(expression)
-  return [...columns].sort((a, b) => a - b)
 }

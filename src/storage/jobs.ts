@@ -83,6 +83,7 @@ function writeTable(runs: readonly SealedRun[], writer: SstWriter): void {
   writer.startTable(tableId, prefixColumns)
   const order = sortKeys(batch)
   const { bytes, records, buffers } = batch
+  const keys = new DataView(bytes.buffer)
   for (let i = 0; i < order.length; i++) {
     const record = order[i] * RECORD_WORDS
     const keyStart = records[record]
@@ -92,7 +93,7 @@ function writeTable(runs: readonly SealedRun[], writer: SstWriter): void {
     const valueLength = buffer.getUint32(valueStart - (keyEnd - keyStart - EPOCH_BYTES) - 4, true)
     const isDelete = valueLength === DELETE_MARK
     const valueEnd = isDelete ? valueStart : valueStart + valueLength
-    writer.add(bytes, keyStart, keyEnd, buffer, valueStart, valueEnd, isDelete)
+    writer.add(keys, keyStart, keyEnd, buffer, valueStart, valueEnd, isDelete)
   }
 }
 
@@ -208,7 +209,7 @@ function mergeInputs(job: MergeJob, writer: SstWriter): number {
     }
     const entry = cursor.entry
     writer.add(
-      entry.key,
+      entry.keyView,
       0,
       entry.keyLength,
       cursor.view,

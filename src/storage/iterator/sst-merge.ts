@@ -5,6 +5,7 @@
  * @see Knuth, The Art of Computer Programming 3, 5.4.1 (trees of losers)
  */
 import { compareBytes } from '../../common/bytes.ts'
+import type { BlockCursor } from '../sst/block.ts'
 import type { SstCursor, SstInput } from './sst-cursor.ts'
 
 export class SstMerge {
@@ -71,9 +72,26 @@ export class SstMerge {
     if (a.isDone) return false
     if (b.isDone) return true
     if (a.tableId !== b.tableId) return a.tableId < b.tableId
-    const order = compareBytes(a.entry.key, 0, a.entry.keyLength, b.entry.key, 0, b.entry.keyLength)
-    return order === 0 ? left < right : order < 0
+    return isKeyBefore(a.entry, b.entry, left < right)
   }
+}
+
+/** Compares versioned keys four bytes at a time. @param whenEqual the answer for equal keys. */
+function isKeyBefore(a: BlockCursor, b: BlockCursor, whenEqual: boolean): boolean {
+  const left = a.keyView
+  const right = b.keyView
+  const limit = Math.min(a.keyLength, b.keyLength)
+  let at = 0
+  for (; at + 4 <= limit; at += 4) {
+    const word = left.getUint32(at)
+    const other = right.getUint32(at)
+    if (word !== other) return word < other
+  }
+  for (; at < limit; at++) {
+    const difference = left.getUint8(at) - right.getUint8(at)
+    if (difference !== 0) return difference < 0
+  }
+  return a.keyLength === b.keyLength ? whenEqual : a.keyLength < b.keyLength
 }
 
 /** Puts neighbouring inputs that follow one another in key order onto one cursor; fewer cursors, fewer comparisons. */

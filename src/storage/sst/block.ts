@@ -90,6 +90,8 @@ const EMPTY = new Uint8Array(0)
 export class BlockCursor {
   /** Holds the versioned key in `[0, keyLength)`. */
   key: Uint8Array
+  /** The same bytes, to be compared by words. */
+  keyView: DataView
   keyLength: number
   /** The value is `body[valueStart .. valueEnd]` of the block, without its kind byte. */
   valueStart: number
@@ -102,6 +104,7 @@ export class BlockCursor {
 
   constructor() {
     this.key = new Uint8Array(128)
+    this.keyView = new DataView(this.key.buffer)
     this.keyLength = 0
     this.valueStart = 0
     this.valueEnd = 0
@@ -171,6 +174,7 @@ export class BlockCursor {
     const grown = new Uint8Array(keyLength * 2)
     grown.set(this.key.subarray(0, shared))
     this.key = grown
+    this.keyView = new DataView(grown.buffer)
   }
 }
 

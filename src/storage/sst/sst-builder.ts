@@ -4,12 +4,11 @@
  * Hot path: `add` runs once per entry that a checkpoint or a compaction writes.
  */
 import { assert } from '../../common/assert.ts'
-import { readEpochDescending } from '../../common/bytes.ts'
 import { checksum } from '../../common/hash.ts'
 import { epoch, type TableId, tableId } from '../../common/ids.ts'
 import { EPOCH_BYTES, skipColumns, TABLE_ID_BYTES, VNODE_BYTES } from '../key.ts'
 import type { Group, SstMeta } from '../version/version.ts'
-import { writeU32 } from './block.ts'
+import { Block, BlockCursor, writeU32 } from './block.ts'
 import { BlockBuilder } from './block-builder.ts'
 import { FILTER_BITS_PER_KEY, fillFilter, filterBytes, prefixHash } from './filter.ts'
 import {
@@ -70,12 +69,11 @@ export class SstBuilder {
   private readonly filters: TableFilter[]
   private readonly tables: TableProperties[]
   private firstKey: Uint8Array
-  /** Full key of the last entry of the block finished last: another table may have begun since. */
-  private largest: Uint8Array
   private tableId: number
   private prefixColumns: number
   /** Vnode and prefix of the entry added last are its first `prefixBytes` bytes. */
   private prefixBytes: number
+  private lastKeyLength: number
   private hashes: Uint32Array
   private hashCount: number
   private tableEntries: number
@@ -96,10 +94,10 @@ export class SstBuilder {
     this.filters = []
     this.tables = []
     this.firstKey = new Uint8Array(0)
-    this.largest = new Uint8Array(0)
     this.tableId = 0
     this.prefixColumns = 0
     this.prefixBytes = 0
+    this.lastKeyLength = 0
     this.hashes = new Uint32Array(1024)
     this.hashCount = 0
     this.tableEntries = 0
@@ -131,57 +129,54 @@ export class SstBuilder {
     this.tableId = table
     this.prefixColumns = prefixColumns
     this.prefixBytes = 1
+    this.lastKeyLength = 0
     this.block.startTable(table)
   }
 
-  /** @param key holds the versioned key: vnode | user key | inverted epoch, above the one before. */
+  /**
+   * Appends an entry. The caller (sst-writer.ts) has checked the order.
+   * @param key the versioned key, vnode | user key | inverted epoch, is `key[0 .. keyLength]`, the same bytes as `keyView`.
+   * @param shared leading bytes in common with the entry before it in this table; 0 for the first.
+   */
   add(
     key: Uint8Array,
-    keyStart: number,
-    keyEnd: number,
+    keyView: DataView,
+    keyLength: number,
+    shared: number,
+    entryEpoch: number,
     value: DataView,
     valueStart: number,
     valueEnd: number,
     isDelete: boolean,
   ): void {
     const block = this.block
-    if (block.isFullFor(keyEnd - keyStart, valueEnd - valueStart)) this.finishBlock()
-    if (block.entryCount === 0) this.firstKey = this.fullKey(key, keyStart, keyEnd)
-    block.add(key, keyStart, keyEnd, value, valueStart, valueEnd, isDelete)
-    const entryEpoch = readEpochDescending(key, keyEnd - EPOCH_BYTES)
+    if (block.isFullFor(keyLength, valueEnd - valueStart)) this.finishBlock()
+    if (block.entryCount === 0) this.firstKey = fullKey(this.tableId, key, keyLength)
+    block.add(keyView, keyLength, shared, value, valueStart, valueEnd, isDelete)
     if (entryEpoch < this.minEpoch) this.minEpoch = entryEpoch
     if (entryEpoch > this.maxEpoch) this.maxEpoch = entryEpoch
-    this.rawBytes += keyEnd - keyStart + valueEnd - valueStart
+    this.rawBytes += keyLength + valueEnd - valueStart
     this.tableEntries++
     if (isDelete) this.tableTombstones++
-    if (block.isStale) this.tableStale++
-    if (this.prefixColumns > 0 && block.shared < this.prefixBytes)
-      this.addPrefix(key, keyStart, keyEnd)
+    if (keyLength === this.lastKeyLength && shared >= keyLength - EPOCH_BYTES) this.tableStale++
+    this.lastKeyLength = keyLength
+    if (this.prefixColumns > 0 && shared < this.prefixBytes) this.addPrefix(key, keyLength)
   }
 
   /** Notes a new prefix. Equal prefixes are neighbours, so each is noted once. */
-  private addPrefix(key: Uint8Array, keyStart: number, keyEnd: number): void {
-    const userKeyEnd = keyEnd - EPOCH_BYTES
-    const end = skipColumns(key, keyStart + VNODE_BYTES, userKeyEnd, this.prefixColumns)
-    this.prefixBytes = end - keyStart
+  private addPrefix(key: Uint8Array, keyLength: number): void {
+    const end = skipColumns(key, VNODE_BYTES, keyLength - EPOCH_BYTES, this.prefixColumns)
+    this.prefixBytes = end
     if (this.hashCount === this.hashes.length) {
       const grown = new Uint32Array(this.hashCount * 2)
       grown.set(this.hashes)
       this.hashes = grown
     }
-    this.hashes[this.hashCount++] = prefixHash(key, keyStart, end)
-  }
-
-  private fullKey(key: Uint8Array, keyStart: number, keyEnd: number): Uint8Array {
-    const full = new Uint8Array(TABLE_ID_BYTES + keyEnd - keyStart)
-    new DataView(full.buffer).setUint32(0, this.tableId)
-    full.set(key.subarray(keyStart, keyEnd), TABLE_ID_BYTES)
-    return full
+    this.hashes[this.hashCount++] = prefixHash(key, 0, end)
   }
 
   private finishBlock(): void {
     const block = this.block
-    this.largest = this.fullKey(block.lastKey, 0, block.lastKeyLength)
     const bodyBytes = block.finish()
     this.index.push({
       offset: this.length,
@@ -260,13 +255,25 @@ export class SstBuilder {
       tailOffset: 0,
       blockCount: this.index.length,
       smallest: this.index[0].firstKey,
-      largest: this.largest,
+      largest: this.largestKey(),
       tableIds: this.tables.map((table): TableId => tableId(table.tableId)),
       entryCount: this.entryCount,
       tombstoneCount: sum(this.tables, 'tombstoneCount'),
       minEpoch: epoch(this.minEpoch),
       maxEpoch: epoch(this.maxEpoch),
     }
+  }
+
+  /**
+   * Read back from the last block: cheaper than to copy every key that might be the last. The table is the block's: another
+   * one may have begun since.
+   */
+  private largestKey(): Uint8Array {
+    const { offset, bodyBytes } = this.index[this.index.length - 1]
+    const block = new Block(this.bytes.subarray(offset, offset + bodyBytes))
+    const cursor = new BlockCursor()
+    for (let more = cursor.first(block); more; ) more = cursor.next()
+    return fullKey(block.tableId, cursor.key, cursor.keyLength)
   }
 
   private makeProperties(meta: SstMeta): SstProperties {
@@ -355,6 +362,13 @@ export class SstBuilder {
     const crcAt = this.length - 4
     writeU32(this.bytes, crcAt, checksum(this.bytes, tailOffset, crcAt))
   }
+}
+
+function fullKey(table: number, key: Uint8Array, keyLength: number): Uint8Array {
+  const full = new Uint8Array(TABLE_ID_BYTES + keyLength)
+  new DataView(full.buffer).setUint32(0, table)
+  full.set(key.subarray(0, keyLength), TABLE_ID_BYTES)
+  return full
 }
 
 function sum(

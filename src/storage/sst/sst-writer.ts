@@ -3,8 +3,10 @@
  * between versions of one user key. Entries come table by table in the order of their versioned keys.
  * Hot path: once per entry that a job reads.
  */
+import { assert } from '../../common/assert.ts'
 import { DropRule } from '../iterator/drop-rule.ts'
 import type { SstOptions } from '../job.ts'
+import { EPOCH_BYTES } from '../key.ts'
 import type { Group } from '../version/version.ts'
 import { type BuiltSst, SstBuilder } from './sst-builder.ts'
 
@@ -28,6 +30,12 @@ export class SstWriter {
   private bytesOut: number
   private tableId: number
   private prefixColumns: number
+  /** The versioned key added last, kept or not, is `lastKey[0 .. lastKeyLength]`; -1: none of this table. */
+  private lastKey: Uint8Array
+  private lastKeyView: DataView
+  private lastKeyLength: number
+  /** Leading bytes that it has in common with the last key that was kept: of sorted keys, the least of what neighbours between them share. */
+  private sharedWithKept: number
 
   constructor(options: SstWriterOptions) {
     this.entriesOut = 0
@@ -38,18 +46,23 @@ export class SstWriter {
     this.bytesOut = 0
     this.tableId = 0
     this.prefixColumns = 0
+    this.lastKey = new Uint8Array(256)
+    this.lastKeyView = new DataView(this.lastKey.buffer)
+    this.lastKeyLength = -1
+    this.sharedWithKept = 0
   }
 
   startTable(tableId: number, prefixColumns: number): void {
     this.tableId = tableId
     this.prefixColumns = prefixColumns
-    this.rule.startTable()
+    this.lastKeyLength = -1
+    this.sharedWithKept = 0
     this.builder?.startTable(tableId, prefixColumns)
   }
 
-  /** Of entries with one versioned key the first stays. */
+  /** Of entries with one versioned key the first stays. Keys must not descend. */
   add(
-    key: Uint8Array,
+    key: DataView,
     keyStart: number,
     keyEnd: number,
     value: DataView,
@@ -57,18 +70,66 @@ export class SstWriter {
     valueEnd: number,
     isDelete: boolean,
   ): void {
-    const keeps = this.rule.keeps(key, keyStart, keyEnd, isDelete)
-    let builder = this.builder
-    if (builder !== null && this.rule.isNewKey) {
-      if (builder.estimatedBytes >= this.options.sst.sstBytes && builder.hasEntries) {
-        this.cut(builder)
-        builder = null
+    const isNewKey = this.follow(key, keyStart, keyEnd - keyStart)
+    const keyLength = this.lastKeyLength
+    const view = this.lastKeyView
+    const high = ~view.getInt32(keyLength - 8) >>> 0
+    const epoch = high * 2 ** 32 + (~view.getInt32(keyLength - 4) >>> 0)
+    if (isNewKey) this.cutIfFull()
+    if (!this.rule.keeps(isNewKey, epoch, isDelete)) return
+    const builder = this.builder ?? this.open()
+    const shared = this.sharedWithKept
+    builder.add(this.lastKey, view, keyLength, shared, epoch, value, valueStart, valueEnd, isDelete)
+    this.sharedWithKept = keyLength
+    this.entriesOut++
+  }
+
+  /**
+   * Takes the key over and finds what it shares with the one before, four bytes at a time. Returns whether its user
+   * key is another.
+   */
+  private follow(key: DataView, start: number, length: number): boolean {
+    assert(length >= EPOCH_BYTES, 'a versioned key has an epoch')
+    if (length > this.lastKey.length) this.growKey(length)
+    const previousLength = this.lastKeyLength
+    const limit = Math.min(length, previousLength)
+    const last = this.lastKeyView
+    let at = 0
+    let order = 0
+    for (; at + 4 <= limit; at += 4) {
+      const word = key.getInt32(start + at)
+      const difference = word ^ last.getInt32(at)
+      if (difference !== 0) {
+        order = word >>> 0 > last.getUint32(at) ? 1 : -1
+        at += Math.clz32(difference) >>> 3
+        break
       }
     }
-    if (!keeps) return
-    if (builder === null) builder = this.open()
-    builder.add(key, keyStart, keyEnd, value, valueStart, valueEnd, isDelete)
-    this.entriesOut++
+    while (order === 0 && at < limit) {
+      order = key.getUint8(start + at) - last.getUint8(at)
+      if (order === 0) at++
+    }
+    assert(order > 0 || (order === 0 && length >= previousLength), 'keys do not descend')
+    if (at < this.sharedWithKept) this.sharedWithKept = at
+    let from = at
+    for (; from + 4 <= length; from += 4) last.setInt32(from, key.getInt32(start + from))
+    for (; from < length; from++) last.setUint8(from, key.getUint8(start + from))
+    this.lastKeyLength = length
+    return length !== previousLength || at < length - EPOCH_BYTES
+  }
+
+  private growKey(length: number): void {
+    const grown = new Uint8Array(length * 2)
+    grown.set(this.lastKey)
+    this.lastKey = grown
+    this.lastKeyView = new DataView(grown.buffer)
+  }
+
+  /** An SST ends only between user keys. */
+  private cutIfFull(): void {
+    const builder = this.builder
+    if (builder === null || builder.estimatedBytes < this.options.sst.sstBytes) return
+    if (builder.hasEntries) this.cut(builder)
   }
 
   /** What was written, in key order. */
@@ -91,6 +152,8 @@ export class SstWriter {
     })
     builder.startTable(this.tableId, this.prefixColumns)
     this.builder = builder
+    // In another SST than its predecessor a key shares nothing with it.
+    this.sharedWithKept = 0
     return builder
   }
 

@@ -6,7 +6,15 @@ import { runJob } from '../../../src/storage/jobs.ts'
 import { skipColumns } from '../../../src/storage/key.ts'
 import { prefixHash } from '../../../src/storage/sst/sst-reader.ts'
 import { entry } from '../sst/arbitrary.ts'
-import { compareEntries, describeEntry, type Entry, hex, tableKey, tailOf } from '../sst/support.ts'
+import {
+  compareEntries,
+  describeEntry,
+  type Entry,
+  fullKey,
+  hex,
+  tableKey,
+  tailOf,
+} from '../sst/support.ts'
 import {
   dropNaively,
   encodeJob,
@@ -52,12 +60,17 @@ function expectWellFormed(output: JobOutput, prefix: string): void {
     expect(sst.length).toBeLessThanOrEqual(sst.body.byteLength)
     const entries = entriesOf({ ...output, ssts: [sst] })
     expect(entries.length).toBeGreaterThan(0)
+    const last = entries[entries.length - 1]
+    expect(hex(sst.meta.smallest)).toBe(
+      hex(fullKey(entries[0].tableId, entries[0].key, entries[0].epoch)),
+    )
+    expect(hex(sst.meta.largest)).toBe(hex(fullKey(last.tableId, last.key, last.epoch)))
     if (previous !== null) {
       expect(compareEntries(previous, entries[0])).toBeLessThan(0)
       const together = previous.tableId === entries[0].tableId
       expect(together && hex(previous.key) === hex(entries[0].key)).toBe(false)
     }
-    previous = entries[entries.length - 1]
+    previous = last
     for (const item of entries) {
       const end = skipColumns(item.key, 2, item.key.length, 1)
       expect(tailOf(sst).mayContain(item.tableId, prefixHash(item.key, 0, end))).toBe(true)

@@ -42,7 +42,7 @@ const DEFAULTS: StoreOptions = {
     tierSubLevelsMax: 16,
     baseBytesMin: mebibytes(64),
     baseRatio: 0.25,
-    baseSubLevelsMax: 16,
+    baseSubLevelsMax: 24,
     writeAmplificationMax: 3,
     inputBytesMax: mebibytes(512),
     outputBytes: mebibytes(64),

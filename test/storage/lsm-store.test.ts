@@ -97,6 +97,35 @@ describe('checkpoints', () => {
     )
   })
 
+  test('a later checkpoint that is ready first waits for its turn', async () => {
+    const world = new World()
+    const jobs = new InlineJobs()
+    const gates: (() => void)[] = []
+    const store = await LsmStore.open({
+      env: world.env,
+      objects: world.bucket,
+      jobs: {
+        run: async (job) => {
+          await new Promise<void>((resolve) => gates.push(resolve))
+          return jobs.run(job)
+        },
+      },
+      options: { ...TINY_STORE, ...manual },
+    })
+    const epochs: number[] = []
+    store.onVersion((delta) => epochs.push(delta.committedEpoch))
+    const first = world.commit(store, 1, { '1/a': 'old' })
+    const second = world.commit(store, 2, { '1/a': 'new' }, epoch(1))
+    gates[1]()
+    await settle()
+    expect(world.sstKeys().length).toBe(1)
+    expect(epochs).toEqual([])
+    gates[0]()
+    await Promise.all([first, second])
+    expect(epochs).toEqual([1, 2])
+    expect(listed(world.read(store.version, store.databaseId))).toEqual(['1/a=new'])
+  })
+
   test('a failed upload ends the store; what was acknowledged stays', async () => {
     const world = new World()
     const faulty = new FaultyObjectStore(world.bucket, world.env)
@@ -114,6 +143,55 @@ describe('checkpoints', () => {
     expect(world.events.map((event) => event.kind)).toEqual(['storeFailed'])
     const again = await world.open()
     expect(again.committedEpoch).toBe(1)
+  })
+})
+
+describe('vacuum', () => {
+  test('spares what is uploaded but not committed yet (fault 18)', async () => {
+    const world = new World()
+    const faulty = new FaultyObjectStore(world.bucket, world.env, { delayMs: 1000 })
+    const store = await world.open(faulty, manual)
+    faulty.inject({ fault: 'delay', operation: 'put-if-absent', keyPrefix: 'commit/' })
+    const commit = world.commit(store, 1, { '1/a': 'x', '100/b': 'y' })
+    await settle()
+    expect(world.sstKeys().length).toBe(2)
+    expect((await store.vacuum()).deleted).toBe(0)
+    await commit
+    expect(listed(world.read(store.version, store.databaseId))).toEqual(['1/a=x', '100/b=y'])
+    expect((await store.vacuum()).deleted).toBe(0)
+  })
+
+  test('leaves newer writers alone, and takes the orphans of older ones', async () => {
+    const world = new World()
+    const zombie = await world.open(undefined, manual)
+    await world.commit(zombie, 1, { '1/a': 'x' })
+    await world.bucket.put(sstKey('1-77'), new Uint8Array(3))
+    const owner = await world.open(undefined, manual)
+    await world.commit(owner, 2, { '1/b': 'y' })
+    await world.bucket.put('sst/zz/not-ours', new Uint8Array(3))
+    expect((await zombie.vacuum()).deleted).toBe(0)
+    expect((await owner.vacuum()).deleted).toBe(1)
+    expect(world.objects.has(sstKey('1-77'))).toBe(false)
+    expect(world.objects.has('sst/zz/not-ours')).toBe(true)
+    expect(listed(world.read(owner.version, owner.databaseId))).toEqual(['1/a=x', '1/b=y'])
+  })
+
+  test('waits for the version that each thread has reached, and for the age asked for', async () => {
+    const world = new World()
+    const store = await world.open(undefined, { ...manual, vacuumMinAgeMs: 500 })
+    await world.commit(store, 1, { '1/a': 'x' })
+    await world.commit(store, 2, { '1/a': 'y' })
+    const old = store.version
+    store.threadApplied('worker-0', old.versionId)
+    await store.compact()
+    expect((await store.vacuum()).deleted).toBe(0)
+    store.threadApplied('worker-0', store.version.versionId)
+    expect((await store.vacuum()).deleted).toBe(0)
+    await world.env.sleep(600)
+    // The store's clock is known by what it stamps.
+    await world.commit(store, 3, { '1/b': 'z' })
+    expect((await store.vacuum()).deleted).toBe(2)
+    expect(listed(world.read(store.version, store.databaseId))).toEqual(['1/a=y', '1/b=z'])
   })
 })
 
@@ -476,6 +554,11 @@ describe('snapshots and compaction', () => {
     )
   })
 })
+
+/** All promises that wait for nothing but each other. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+}
 
 function entryCount(store: LsmStore): number {
   return [...eachSst(store.version)].reduce((sum, sst) => sum + sst.entryCount, 0)

@@ -29,7 +29,7 @@ export const TINY_STORE: StoreOptions = storeOptions({
     tierSubLevelsMin: 3,
     tierSubLevelsMax: 4,
     baseBytesMin: bytes(2000),
-    baseSubLevelsMax: 2,
+    baseSubLevelsMax: 5,
     outputBytes: bytes(600),
   },
   keptCommitCount: 2,
@@ -114,9 +114,13 @@ export class World {
     }))
   }
 
-  /** Every row that a reader of `version` at `at` sees, straight from the objects. */
+  /**
+   * Every row that a reader of `version` at `at` sees, straight from the objects. Checks what readers rely on when
+   * they stop early: of each key newer versions stand in newer places.
+   */
   read(version: Version, databaseId: string, at: Epoch = version.committedEpoch): Rows {
     const newest = new Map<string, Entry>()
+    const oldestSeen = new Map<string, { epoch: number; sstId: string }>()
     for (const sst of eachSst(version)) {
       const object = this.objects.get(sstKey(sst.sstId))?.body
       if (object === undefined) throw new Error(`SST ${sst.sstId} is named but missing`)
@@ -127,6 +131,11 @@ export class World {
         for (let more = cursor.first(block); more; more = cursor.next()) {
           const entry = entryAt(cursor, block.tableId)
           const name = nameOf(entry)
+          const above = oldestSeen.get(name)
+          if (above !== undefined && above.epoch <= entry.epoch) {
+            throw new Error(`${name}@${entry.epoch} of ${sst.sstId} lies beneath ${above.sstId}`)
+          }
+          oldestSeen.set(name, { epoch: entry.epoch, sstId: sst.sstId })
           const before = newest.get(name)
           if (entry.epoch > at || (before !== undefined && before.epoch >= entry.epoch)) continue
           newest.set(name, entry)

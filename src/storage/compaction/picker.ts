@@ -19,10 +19,10 @@ export interface CompactionOptions {
   /** Adjacent sub-levels of one kind that are worth a merge, and the most that one merge takes. */
   readonly tierSubLevelsMin: number
   readonly tierSubLevelsMax: number
-  /** Non-overlapping bytes of L0 that are due for the base: this many, or `baseRatio` of the base if more. */
+  /** Merged bytes of L0 that are due for the base: this many, or `baseRatio` of the base if more. */
   readonly baseBytesMin: Bytes
   readonly baseRatio: number
-  /** Non-overlapping sub-levels at which the base is due, whatever their bytes. */
+  /** Sub-levels at which the base is due, whatever their bytes. */
   readonly baseSubLevelsMax: number
   /** Total input ÷ (total − largest input) above which a merge inside L0 is not worth it. */
   readonly writeAmplificationMax: number
@@ -56,9 +56,13 @@ export function pickCompaction(
   options: CompactionOptions,
   busy: ReadonlySet<string>,
 ): CompactionTask | null {
-  const overlapping = levels.subLevels.filter((subLevel) => subLevel.overlapping).length
-  const flat = levels.subLevels.filter((subLevel) => !subLevel.overlapping)
-  const flatBytes = flat.reduce((sum, subLevel) => sum + sizeOf(subLevel.ssts), 0)
+  const { subLevels } = levels
+  const overlapping = subLevels.filter((subLevel) => subLevel.overlapping).length
+  const flatCount = subLevels.length - overlapping
+  // A large checkpoint that no merge takes along counts, too, once merged ones lie above it.
+  const firstFlat = subLevels.findIndex((subLevel) => !subLevel.overlapping)
+  const old = firstFlat < 0 ? [] : subLevels.slice(firstFlat)
+  const oldBytes = old.reduce((sum, subLevel) => sum + sizeOf(subLevel.ssts), 0)
   const baseBytes = sizeOf(levels.levels[BASE_LEVEL - 1])
   const due = Math.max(options.baseBytesMin, options.baseRatio * baseBytes)
   const candidates: Candidate[] = [
@@ -67,11 +71,11 @@ export function pickCompaction(
       pick: () => pickMerge({ kind: 'tier', group, levels, options, busy }),
     },
     {
-      score: Math.max(flatBytes / due, flat.length / options.baseSubLevelsMax),
+      score: Math.max(oldBytes / due, subLevels.length / options.baseSubLevelsMax),
       pick: () => pickBase(group, levels, options, busy),
     },
     {
-      score: flat.length / options.tierSubLevelsMin,
+      score: flatCount / options.tierSubLevelsMin,
       pick: () => pickMerge({ kind: 'intra', group, levels, options, busy }),
     },
   ]
@@ -157,12 +161,12 @@ function pickBase(
   options: CompactionOptions,
   busy: ReadonlySet<string>,
 ): CompactionTask | null {
-  const flat = oldestFlat(levels)
-  if (flat.length === 0) return null
+  const disjoint = oldestDisjoint(levels)
+  if (disjoint.length === 0) return null
   const base = levels.levels[BASE_LEVEL - 1]
   let best: readonly SstMeta[] | null = null
   let bestCost = Number.POSITIVE_INFINITY
-  for (const seed of flat[flat.length - 1]) {
+  for (const seed of disjoint[disjoint.length - 1]) {
     const beneath = overlapped([seed], base)
     if (busy.has(seed.sstId) || beneath.some((sst) => busy.has(sst.sstId))) continue
     const cost = sizeOf(beneath) / seed.sizeBytes
@@ -171,14 +175,26 @@ function pickBase(
     bestCost = cost
   }
   if (best === null) return null
-  const inputs = widen(best, flat, base, options, busy)
+  const inputs = widen(best, disjoint, base, options, busy)
   return { kind: 'base', group, inputs, target: 'base', bottom: true }
 }
 
-/** The non-overlapping sub-levels at the old end of L0, newest first: nothing older lies between. */
-function oldestFlat(levels: GroupLevels): (readonly SstMeta[])[] {
-  const firstFlat = levels.subLevels.findLastIndex((subLevel) => subLevel.overlapping) + 1
-  return levels.subLevels.slice(firstFlat).map((subLevel) => subLevel.ssts)
+/**
+ * The sub-levels at the old end of L0 whose SSTs do not overlap each other, newest first: nothing older lies between.
+ * A checkpoint's, which is called overlapping, may be one: it usually has one SST.
+ */
+function oldestDisjoint(levels: GroupLevels): (readonly SstMeta[])[] {
+  const first = levels.subLevels.findLastIndex(
+    ({ overlapping, ssts }) => overlapping && !isDisjoint(ssts),
+  )
+  return levels.subLevels.slice(first + 1).map((subLevel) => subLevel.ssts)
+}
+
+function isDisjoint(ssts: readonly SstMeta[]): boolean {
+  for (let i = 1; i < ssts.length; i++) {
+    if (compareUserKeys(ssts[i - 1].largest, ssts[i].smallest) >= 0) return false
+  }
+  return true
 }
 
 /**
@@ -187,15 +203,15 @@ function oldestFlat(levels: GroupLevels): (readonly SstMeta[])[] {
  */
 function widen(
   seed: readonly SstMeta[],
-  flat: readonly (readonly SstMeta[])[],
+  disjoint: readonly (readonly SstMeta[])[],
   base: readonly SstMeta[],
   options: CompactionOptions,
   busy: ReadonlySet<string>,
 ): readonly SstMeta[] {
-  const oldest = flat.length - 1
+  const oldest = disjoint.length - 1
   let inputs = [...seed, ...overlapped(seed, base)]
   for (let newest = oldest - 1; newest >= 0; newest--) {
-    const stack = flat.slice(newest)
+    const stack = disjoint.slice(newest)
     const taken = closure(seed, stack)
     const wider = [...taken, ...overlapped(taken, base)]
     if (sizeOf(wider) > options.inputBytesMax) break

@@ -157,7 +157,7 @@ function encodeRows(name: string, description: TableDescription, rows: readonly 
         values[row] = null
       } else values[row] = value
     }
-    return columnFromValues(column.type, values, column.name)
+    return columnFromValues(column.type, values, { column: column.name })
   })
   return chunkBytes(new Chunk(rows.length, null, null, columns))
 }

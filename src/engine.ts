@@ -2,12 +2,13 @@
  * The engine, on the control thread: SQL in, jobs and answers out. It owns the store, the pool of background
  * jobs, the caches and the coordinator, and lives as long as the database is open.
  */
-import { unreachable } from './common/assert.ts'
+
 import { encodeChunk, encodedBytes } from './actors/chunk-codec.ts'
-import { checkNexmarkColumns } from './connectors/nexmark.ts'
+import { unreachable } from './common/assert.ts'
 import type { Env } from './common/env.ts'
 import { EngineError, toWire } from './common/errors.ts'
 import { tableId } from './common/ids.ts'
+import { checkNexmarkColumns } from './connectors/nexmark.ts'
 import type {
   EngineEvent,
   EngineInit,
@@ -20,6 +21,7 @@ import type {
 import type { ResolvedOptions } from './options.ts'
 import type { Subscription } from './runtime/change-feed.ts'
 import { Coordinator, type CoordinatorEvent } from './runtime/coordinator.ts'
+import { executeDml, executeQuery, type QueryIo } from './runtime/query.ts'
 import { SnapshotScan } from './runtime/snapshot-scan.ts'
 import { threadSpawner } from './runtime/threads.ts'
 import { allocate } from './runtime/worker-pool.ts'
@@ -33,8 +35,11 @@ import {
   getObject,
   stateTablesOf,
 } from './sql/catalog.ts'
-import { loadParser, parseScript } from './sql/parser.ts'
+import { typeName } from './sql/coercion.ts'
+import { explainStatement } from './sql/explain-statement.ts'
+import { loadParser, parseScript, parseStatement } from './sql/parser.ts'
 import { type CreateStatement, isCreate, planJob } from './sql/planner.ts'
+import { planDml, planQuery } from './sql/query-planner.ts'
 import { ControlBlockSource, fetchThroughCache } from './storage/cache/block-sources.ts'
 import { BlockCache } from './storage/cache/memory.ts'
 import { JobPool } from './storage/job-pool.ts'
@@ -47,6 +52,7 @@ import { eachSst } from './storage/version/version.ts'
 import { Chunk } from './stream/chunk.ts'
 import { assertCodeGeneration } from './stream/expression.ts'
 import type { JobPlan } from './stream/plan.ts'
+import { columnFromValues } from './stream/values.ts'
 
 const MIB = 1024 * 1024
 /** Time that `close` gives the last checkpoint. */
@@ -63,7 +69,14 @@ interface Parts {
   readonly coordinator: Coordinator
 }
 
-/** Where a query reads. */
+interface ReadAt {
+  readonly snapshotId: number | null
+  readonly visibility: 'committed' | 'latest'
+}
+
+const COMMITTED: ReadAt = { snapshotId: null, visibility: 'committed' }
+
+/** Where a query reads; released when it is over. */
 interface View {
   readonly epoch: number
   readonly scan: SnapshotScan
@@ -81,6 +94,8 @@ export class Engine {
   private readonly snapshots = new Map<number, { readonly pin: Pin }>()
   private readonly subscriptions = new Map<number, Subscription>()
   private nextHandle = 1
+  /** Ends of the queues of changes, by table. */
+  private readonly tableQueues = new Map<number, Promise<unknown>>()
   private closed = false
   private exhaustedWaiters: ((epoch: number) => void)[] = []
   private failedWaiters: ((error: EngineError) => void)[] = []
@@ -283,21 +298,107 @@ export class Engine {
     return done('DROP')
   }
 
-  private runBatch(
-    _statement: StatementAst,
-    _parameters: readonly unknown[],
+  private async runBatch(
+    statement: StatementAst,
+    parameters: readonly unknown[],
   ): Promise<StatementResult> {
-    throw new EngineError('SQL_UNSUPPORTED', 'queries come next')
+    switch (statement.kind) {
+      case 'select': {
+        const rows = await this.select(statement, parameters, COMMITTED)
+        return { command: 'SELECT', rowCount: rows.rowCount, rows: rows.wire }
+      }
+      case 'insert':
+      case 'update':
+      case 'delete':
+        return await this.change(statement, parameters)
+      case 'explain':
+        return textRows('EXPLAIN', {
+          'QUERY PLAN': explainStatement(statement.statement, this.catalog).split('\n'),
+        })
+      case 'show': {
+        const objects = this.catalog.objects.filter(({ kind }) => kind === statement.objectKind)
+        return textRows('SHOW', { name: objects.map(({ name }) => name) })
+      }
+      case 'describe': {
+        const object = getObject(this.catalog, statement.name)
+        const columns = object.columns.filter((column) => !column.hidden)
+        return textRows('DESCRIBE', {
+          column: columns.map(({ name }) => name),
+          type: columns.map(({ type }) => typeName(type)),
+          not_null: columns.map(({ notNull }) => (notNull ? 'yes' : 'no')),
+        })
+      }
+      default:
+        throw new EngineError('INTERNAL', `no batch statement: ${statement.kind}`)
+    }
+  }
+
+  // ---- changing rows -------------------------------------------------------------------------
+
+  /** INSERT, UPDATE and DELETE: rows are found at the newest epoch and changed, one statement after the other. */
+  private async change(
+    statement: StatementOf<'insert' | 'update' | 'delete'>,
+    parameters: readonly unknown[],
+  ): Promise<StatementResult> {
+    const { coordinator } = this.live()
+    const plan = planDml(statement, this.catalog, parameters)
+    const { tableId: id } = plan.table
+    return await this.alone(id, async () => {
+      // What was inserted before must be seen: it is, once the epoch that is open now was collected.
+      if (plan.query.scans.length > 0) await coordinator.settle()
+      const view = this.view(null, 'latest')
+      try {
+        const { chunks, rowCount } = await executeDml(plan, this.ioOf(view))
+        for (const chunk of chunks) await coordinator.accept(id, chunkBytes(chunk))
+        return done(plan.kind.toUpperCase(), rowCount)
+      } finally {
+        view.release()
+      }
+    })
+  }
+
+  /** Changes of one table come one after the other: an UPDATE reads what it changes. */
+  private alone<T>(id: number, work: () => Promise<T>): Promise<T> {
+    const before = this.tableQueues.get(id) ?? Promise.resolve()
+    const result = before.then(work, work)
+    const settled = result.catch(() => undefined) // Its caller has the error; the queue goes on.
+    this.tableQueues.set(id, settled)
+    void settled.then(() => {
+      if (this.tableQueues.get(id) === settled) this.tableQueues.delete(id)
+    })
+    return result
   }
 
   // ---- reading -------------------------------------------------------------------------------
 
-  async query(
-    _sql: string,
-    _parameters: readonly unknown[],
-    _read: { readonly snapshotId: number | null; readonly visibility: 'committed' | 'latest' },
-  ): Promise<WireRows> {
-    throw new EngineError('SQL_UNSUPPORTED', 'queries come next')
+  async query(sql: string, parameters: readonly unknown[], read: ReadAt): Promise<WireRows> {
+    const statement = parseStatement(sql)
+    if (statement.kind === 'select') return (await this.select(statement, parameters, read)).wire
+    const { rows } = await this.runBatch(refuseChanges(statement), parameters)
+    return rows!
+  }
+
+  private async select(
+    statement: StatementOf<'select'>,
+    parameters: readonly unknown[],
+    read: ReadAt,
+  ): Promise<{ readonly wire: WireRows; readonly rowCount: number }> {
+    const plan = planQuery(statement.query, this.catalog, parameters)
+    const view = this.view(read.snapshotId, read.visibility)
+    try {
+      const { schema, chunks, rowCount } = await executeQuery(plan, this.ioOf(view))
+      const columns = schema.map(({ name, type }) => ({ name, type }))
+      return { wire: { columns, chunks: chunks.map(chunkBytes), epoch: view.epoch }, rowCount }
+    } finally {
+      view.release()
+    }
+  }
+
+  private ioOf(view: View): QueryIo {
+    return {
+      scan: (table, prefix) => view.scan.rows(table, prefix),
+      pause: () => this.env.turn(),
+    }
   }
 
   async snapshot(): Promise<{ snapshotId: number; epoch: number }> {
@@ -371,7 +472,9 @@ export class Engine {
         context: { sqlState: '42P01', tableId: table.tableId },
       })
     }
-    await coordinator.insert(table.tableId, batch, durable)
+    const accepted = this.alone(table.tableId, () => coordinator.accept(table.tableId, batch))
+    const { durably } = await accepted
+    if (durable) await durably()
     return null
   }
 
@@ -480,10 +583,35 @@ function done(command: string, rowCount: number | null = null): StatementResult 
   return { command, rowCount, rows: null }
 }
 
+/** A result of text columns, by name. */
+function textRows(
+  command: string,
+  columns: Readonly<Record<string, readonly string[]>>,
+): StatementResult {
+  const names = Object.keys(columns)
+  const rowCount = columns[names[0]].length
+  const data = names.map((name) =>
+    columnFromValues('varchar', [...columns[name]], { column: name }),
+  )
+  const chunk = new Chunk(rowCount, null, null, data)
+  const rows: WireRows = {
+    columns: names.map((name) => ({ name, type: 'varchar' })),
+    chunks: rowCount === 0 ? [] : [chunkBytes(chunk)],
+    epoch: 0,
+  }
+  return { command, rowCount, rows }
+}
+
+/** @throws SQL_UNSUPPORTED for what is no read. */
+function refuseChanges(statement: StatementAst): StatementAst {
+  if (['explain', 'show', 'describe'].includes(statement.kind)) return statement
+  throw new EngineError('SQL_UNSUPPORTED', 'query takes a SELECT', {
+    context: { sqlState: '0A000', position: statement.position, hint: 'Use execute for it.' },
+  })
+}
+
 function visibleColumns(object: CatalogObject): ResultColumn[] {
-  return object.columns
-    .filter((column) => !column.hidden)
-    .map(({ name, type }) => ({ name, type }))
+  return object.columns.filter((column) => !column.hidden).map(({ name, type }) => ({ name, type }))
 }
 
 /** Connectors check their own options before anything is started. */
@@ -500,7 +628,7 @@ function checkSource(object: CatalogObject): void {
   })
 }
 
-export function chunkBytes(chunk: Chunk): Uint8Array {
+function chunkBytes(chunk: Chunk): Uint8Array {
   const bytes = new Uint8Array(encodedBytes(chunk))
   encodeChunk(chunk, bytes, 0)
   return bytes

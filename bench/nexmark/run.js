@@ -1,167 +1,171 @@
 /** One run of a Nexmark query through the public API, measured; the JSON line of `tussock bench nexmark`. */
-import { cpus } from 'node:os';
-import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
-import { Database } from '../../src/database.js';
-import { EngineError } from '../../src/index.js';
-import { makeDataset, makeRows } from './dataset.js';
-import { capitalized, createRelation, KNOWN_HASHES, QUERIES, } from './queries.js';
-import { hashRows, MultisetHash } from './result-hash.js';
-const ROWS_BATCH = 1000;
-const S3_DOLLARS = { put: 5e-6, get: 0.4e-6, gigabyteMonth: 0.023 };
+import { cpus } from 'node:os'
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
+import { Database } from '../../src/database.js'
+import { EngineError } from '../../src/index.js'
+import { makeDataset, makeRows } from './dataset.js'
+import { capitalized, createRelation, KNOWN_HASHES, QUERIES } from './queries.js'
+import { hashRows, MultisetHash } from './result-hash.js'
+
+const ROWS_BATCH = 1000
+const S3_DOLLARS = { put: 5e-6, get: 0.4e-6, gigabyteMonth: 0.023 }
 /** @throws INTERNAL when the answer of a judged run (1M events, seed 42) is wrong. */
 export async function runNexmark(options) {
-    const query = QUERIES[options.query];
-    const dataset = options.input === 'replay' ? makeDataset(query, options.events, options.seed) : null;
-    const loopDelay = monitorEventLoopDelay({ resolution: 1 });
-    const db = await Database.open(options.store, {
-        ...options.open,
-        ...(dataset === null ? {} : { datasets: { nexmark: dataset } }),
-    });
-    try {
-        const tables = Object.keys(query.columns);
-        await db.execute(tables.map((table) => createRelation(table, propertiesOf(table, options))).join('\n'));
-        const select = options.select ?? query.select;
-        const create = options.sink === 'blackhole'
-            ? `CREATE SINK result AS ${select} WITH (connector = 'blackhole')`
-            : `CREATE MATERIALIZED VIEW result AS ${select}`;
-        const before = await db.metrics();
-        loopDelay.enable();
-        const started = performance.now();
-        await db.execute(create);
-        const running = performance.now();
-        const progress = watchFirstSecond(db, started);
-        if (options.input === 'rows')
-            await insertRows(db, query, options);
-        else
-            await db.exhausted();
-        const seconds = (performance.now() - started) / 1000;
-        loopDelay.disable();
-        const firstSecond = await progress.stop();
-        const metrics = await db.metrics();
-        const storage = metrics.storage;
-        const result = options.sink === 'view' ? await readResult(db, options, query) : null;
-        const put = metrics.requests.put - before.requests.put;
-        const get = metrics.requests.get - before.requests.get;
-        const judged = options.select === undefined && options.events === 1e6 && options.seed === 42;
-        const known = judged && result !== null ? KNOWN_HASHES[options.query] : null;
-        const { checkpoints } = metrics;
-        return {
-            system: 'tussock',
-            query: options.query,
-            events: options.events,
-            seed: options.seed,
-            input: options.input,
-            sink: options.sink,
-            store: options.store.replace(/^(\w+:\/\/)?.*$/, '$1') || 'directory',
-            parallelism: options.open.parallelism ?? null,
-            checkpointIntervalMs: options.open.checkpointIntervalMs ?? 1000,
-            barrierIntervalMs: options.open.barrierIntervalMs ?? 100,
-            stateCacheBytes: options.open.cache?.stateBytes ?? null,
-            memoryBytes: options.open.memoryBytes ?? null,
-            seconds: round(seconds, 3),
-            startSeconds: round((running - started) / 1000, 3),
-            eventsPerSecond: Math.round(options.events / seconds),
-            firstSecondEventsPerSecond: firstSecond,
-            sourceRowsRead: metrics.sourceRows,
-            resultRows: result?.rows ?? null,
-            resultHash: result?.hash ?? null,
-            hashRight: known === null ? null : result?.hash === known,
-            freshnessMsP50: roundOrNull(checkpoints.freshnessMsP50),
-            freshnessMsP99: roundOrNull(checkpoints.freshnessMsP99),
-            barrierMsP50: roundOrNull(checkpoints.barrierMsP50),
-            barrierMsP99: roundOrNull(checkpoints.barrierMsP99),
-            checkpointMsP50: roundOrNull(checkpoints.checkpointMsP50),
-            checkpointMsP99: roundOrNull(checkpoints.checkpointMsP99),
-            checkpoints: checkpoints.checkpoints,
-            phases: checkpoints.phases,
-            loopDelayMsP99: round(loopDelay.percentile(99) / 1e6, 2),
-            peakRssMb: Math.round(process.resourceUsage().maxRSS / 1024),
-            storeBytes: storage.liveBytes,
-            requests: metrics.requests,
-            estimatedDollarsPerMonth: round(((put * S3_DOLLARS.put + get * S3_DOLLARS.get) / seconds) * 2_592_000 +
-                (storage.liveBytes / 1e9) * S3_DOLLARS.gigabyteMonth, 2),
-            storage,
-            machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`,
-        };
+  const query = QUERIES[options.query]
+  const dataset =
+    options.input === 'replay' ? makeDataset(query, options.events, options.seed) : null
+  const loopDelay = monitorEventLoopDelay({ resolution: 1 })
+  const db = await Database.open(options.store, {
+    ...options.open,
+    ...(dataset === null ? {} : { datasets: { nexmark: dataset } }),
+  })
+  try {
+    const tables = Object.keys(query.columns)
+    await db.execute(
+      tables.map((table) => createRelation(table, propertiesOf(table, options))).join('\n'),
+    )
+    const select = options.select ?? query.select
+    const create =
+      options.sink === 'blackhole'
+        ? `CREATE SINK result AS ${select} WITH (connector = 'blackhole')`
+        : `CREATE MATERIALIZED VIEW result AS ${select}`
+    const before = await db.metrics()
+    loopDelay.enable()
+    const started = performance.now()
+    await db.execute(create)
+    const running = performance.now()
+    const progress = watchFirstSecond(db, started)
+    if (options.input === 'rows') await insertRows(db, query, options)
+    else await db.exhausted()
+    const seconds = (performance.now() - started) / 1000
+    loopDelay.disable()
+    const firstSecond = await progress.stop()
+    const metrics = await db.metrics()
+    const storage = metrics.storage
+    const result = options.sink === 'view' ? await readResult(db, options, query) : null
+    const put = metrics.requests.put - before.requests.put
+    const get = metrics.requests.get - before.requests.get
+    const judged = options.select === undefined && options.events === 1e6 && options.seed === 42
+    const known = judged && result !== null ? KNOWN_HASHES[options.query] : null
+    const { checkpoints } = metrics
+    return {
+      system: 'tussock',
+      query: options.query,
+      events: options.events,
+      seed: options.seed,
+      input: options.input,
+      sink: options.sink,
+      store: options.store.replace(/^(\w+:\/\/)?.*$/, '$1') || 'directory',
+      parallelism: options.open.parallelism ?? null,
+      checkpointIntervalMs: options.open.checkpointIntervalMs ?? 1000,
+      barrierIntervalMs: options.open.barrierIntervalMs ?? 100,
+      stateCacheBytes: options.open.cache?.stateBytes ?? null,
+      memoryBytes: options.open.memoryBytes ?? null,
+      seconds: round(seconds, 3),
+      startSeconds: round((running - started) / 1000, 3),
+      eventsPerSecond: Math.round(options.events / seconds),
+      firstSecondEventsPerSecond: firstSecond,
+      sourceRowsRead: metrics.sourceRows,
+      resultRows: result?.rows ?? null,
+      resultHash: result?.hash ?? null,
+      hashRight: known === null ? null : result?.hash === known,
+      freshnessMsP50: roundOrNull(checkpoints.freshnessMsP50),
+      freshnessMsP99: roundOrNull(checkpoints.freshnessMsP99),
+      barrierMsP50: roundOrNull(checkpoints.barrierMsP50),
+      barrierMsP99: roundOrNull(checkpoints.barrierMsP99),
+      checkpointMsP50: roundOrNull(checkpoints.checkpointMsP50),
+      checkpointMsP99: roundOrNull(checkpoints.checkpointMsP99),
+      checkpoints: checkpoints.checkpoints,
+      phases: checkpoints.phases,
+      loopDelayMsP99: round(loopDelay.percentile(99) / 1e6, 2),
+      peakRssMb: Math.round(process.resourceUsage().maxRSS / 1024),
+      storeBytes: storage.liveBytes,
+      requests: metrics.requests,
+      estimatedDollarsPerMonth: round(
+        ((put * S3_DOLLARS.put + get * S3_DOLLARS.get) / seconds) * 2_592_000 +
+          (storage.liveBytes / 1e9) * S3_DOLLARS.gigabyteMonth,
+        2,
+      ),
+      storage,
+      machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`,
     }
-    finally {
-        await db.close();
-    }
+  } finally {
+    await db.close()
+  }
 }
 function propertiesOf(table, options) {
-    if (options.input === 'rows')
-        return null;
-    if (options.input === 'replay') {
-        return {
-            connector: 'replay',
-            'replay.dataset': 'nexmark',
-            'replay.table': table,
-            'replay.events.per.second': String(options.eventsPerSecond),
-        };
-    }
+  if (options.input === 'rows') return null
+  if (options.input === 'replay') {
     return {
-        connector: 'nexmark',
-        'nexmark.table.type': capitalized(table),
-        'nexmark.event.num': String(options.events),
-        'nexmark.seed': String(options.seed),
-        ...(options.eventsPerSecond === 0
-            ? {}
-            : { 'nexmark.min.event.gap.in.ns': String(Math.round(1e9 / options.eventsPerSecond)) }),
-    };
+      connector: 'replay',
+      'replay.dataset': 'nexmark',
+      'replay.table': table,
+      'replay.events.per.second': String(options.eventsPerSecond),
+    }
+  }
+  return {
+    connector: 'nexmark',
+    'nexmark.table.type': capitalized(table),
+    'nexmark.event.num': String(options.events),
+    'nexmark.seed': String(options.seed),
+    ...(options.eventsPerSecond === 0
+      ? {}
+      : { 'nexmark.min.event.gap.in.ns': String(Math.round(1e9 / options.eventsPerSecond)) }),
+  }
 }
 async function insertRows(db, query, options) {
-    const tables = new Map(Object.keys(query.columns).map((name) => [name, db.table(name)]));
-    for (const batch of makeRows(query, options.events, options.seed, ROWS_BATCH)) {
-        const routed = new Map();
-        for (const { table, row } of batch) {
-            if (!tables.has(table))
-                continue;
-            const rows = routed.get(table);
-            if (rows === undefined)
-                routed.set(table, [row]);
-            else
-                rows.push(row);
-        }
-        await Promise.all([...routed].map(([table, rows]) => tables.get(table).insert(rows)));
+  const tables = new Map(Object.keys(query.columns).map((name) => [name, db.table(name)]))
+  for (const batch of makeRows(query, options.events, options.seed, ROWS_BATCH)) {
+    const routed = new Map()
+    for (const { table, row } of batch) {
+      if (!tables.has(table)) continue
+      const rows = routed.get(table)
+      if (rows === undefined) routed.set(table, [row])
+      else rows.push(row)
     }
-    await db.flush();
+    await Promise.all([...routed].map(([table, rows]) => tables.get(table).insert(rows)))
+  }
+  await db.flush()
 }
 async function readResult(db, options, query) {
-    const { rows } = await db.query('SELECT * FROM result');
-    if (options.select !== undefined)
-        return { rows: rows.length, hash: null };
-    if (options.query === 'q1') {
-        const hash = new MultisetHash();
-        for (const row of rows)
-            hash.add(query.spell(row));
-        return { rows: rows.length, hash: hash.digest() };
-    }
-    return { rows: rows.length, hash: hashRows(rows.map(query.spell)) };
+  const { rows } = await db.query('SELECT * FROM result')
+  if (options.select !== undefined) return { rows: rows.length, hash: null }
+  if (options.query === 'q1') {
+    const hash = new MultisetHash()
+    for (const row of rows) hash.add(query.spell(row))
+    return { rows: rows.length, hash: hash.digest() }
+  }
+  return { rows: rows.length, hash: hashRows(rows.map(query.spell)) }
 }
 /** Events that the sources passed in the first second: the warm-up, reported apart. */
 function watchFirstSecond(db, started) {
-    let events = null;
-    const timer = setTimeout(() => {
-        db.metrics().then((metrics) => {
-            events = Math.round(metrics.sourceEvents / ((performance.now() - started) / 1000));
-        }, () => undefined);
-    }, Math.max(0, 1000 - (performance.now() - started)));
-    return {
-        stop: async () => {
-            clearTimeout(timer);
-            return events;
+  let events = null
+  const timer = setTimeout(
+    () => {
+      db.metrics().then(
+        (metrics) => {
+          events = Math.round(metrics.sourceEvents / ((performance.now() - started) / 1000))
         },
-    };
+        () => undefined,
+      )
+    },
+    Math.max(0, 1000 - (performance.now() - started)),
+  )
+  return {
+    stop: async () => {
+      clearTimeout(timer)
+      return events
+    },
+  }
 }
 export function assertRight(result) {
-    if (result.hashRight !== false)
-        return;
-    throw new EngineError('INTERNAL', `wrong answer: hash ${result.resultHash}`);
+  if (result.hashRight !== false) return
+  throw new EngineError('INTERNAL', `wrong answer: hash ${result.resultHash}`)
 }
 function round(value, digits) {
-    return Math.round(value * 10 ** digits) / 10 ** digits;
+  return Math.round(value * 10 ** digits) / 10 ** digits
 }
 function roundOrNull(value) {
-    return value === null ? null : round(value, 2);
+  return value === null ? null : round(value, 2)
 }
 //# sourceMappingURL=run.js.map

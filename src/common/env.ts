@@ -17,6 +17,8 @@ export interface Env {
   /** Calls back once after `delayMs`. The timer does not keep the process alive. */
   setTimer(delayMs: number, callback: () => void): Timer
   sleep(delayMs: number): Promise<void>
+  /** Lets this thread's event loop turn once: other work that is due runs first. */
+  turn(): Promise<void>
   /** Uniform in [0, 1). */
   random(): number
   /** A fresh token of 128 random bits as 32 hex digits; unique across processes. */

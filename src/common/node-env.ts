@@ -101,6 +101,11 @@ export function nodeEnv(): Env {
         setTimeout(resolve, delayMs).unref()
       })
     },
+    turn() {
+      return new Promise((resolve) => {
+        setImmediate(resolve)
+      })
+    },
     random: () => Math.random(),
     token: () => randomBytes(16).toString('hex'),
     files,

@@ -126,6 +126,8 @@ export class Coordinator {
     readonly reject: (error: EngineError) => void
   } | null = null
   private waiters: Waiter[] = []
+  /** Wait until their epoch is collected. */
+  private settlers: Waiter[] = []
   private ddl: Promise<unknown> = Promise.resolve()
 
   private paused = false
@@ -252,23 +254,35 @@ export class Coordinator {
   // ---- rows ----------------------------------------------------------------------------------
 
   /**
-   * Hands a batch to the table's actor. Resolves when it was accepted (it will be in every later flush),
-   * with `durable` when it is committed.
+   * Hands a batch to the table's actor. Resolves when it was accepted: it is in every later flush.
+   * `durably` asks for a checkpoint of it and resolves when it is committed.
    */
-  async insert(tableId: number, batch: Uint8Array, durable: boolean): Promise<void> {
+  async accept(
+    tableId: number,
+    batch: Uint8Array,
+  ): Promise<{ readonly durably: () => Promise<void> }> {
     await this.dml.room()
     await this.ready()
-    const durably = new Promise<void>((resolve, reject) => {
-      const entry = { tableId, batch, epoch: this.opened, committed: resolve, failed: reject }
-      this.dml.append(entry)
-      this.sendDml(tableId, batch)
+    const committed = new Promise<void>((resolve, reject) => {
+      this.dml.append({ tableId, batch, epoch: this.opened, committed: resolve, failed: reject })
     })
-    if (!durable) {
-      durably.catch(() => undefined) // Whoever did not ask for durability learns of the failure by the next call.
-      return
+    committed.catch(() => undefined) // Who did not ask for durability learns of a failure by the next call.
+    this.sendDml(tableId, batch)
+    return {
+      durably: () => {
+        this.wantCheckpoint()
+        return committed
+      },
     }
-    this.wantCheckpoint()
-    await durably
+  }
+
+  /** Resolves when everything accepted so far can be read at the latest epoch. */
+  async settle(): Promise<void> {
+    await this.ready()
+    await new Promise<void>((resolve, reject) => {
+      this.settlers.push({ epoch: this.opened, resolve: () => resolve(), reject })
+      this.inject()
+    })
   }
 
   private sendDml(tableId: number, batch: Uint8Array): void {
@@ -403,6 +417,7 @@ export class Coordinator {
     }
     Object.assign(this.pendingOffsets, entry.offsets)
     this.sourcesDone = entry.sourcesDone
+    this.settlers = served(this.settlers, barrier.epoch, barrier.epoch)
     this.applyBackPressure()
     if (barrier.checkpoint) this.commit(entry)
     else if (this.checkpointWanted && this.checkpointsInFlight === 0) this.inject()
@@ -436,9 +451,7 @@ export class Coordinator {
   private committed(epoch: Epoch, committedEpoch: Epoch): void {
     this.dml.committed(epoch)
     this.feed.committed(epoch)
-    const served = this.waiters.filter((waiter) => waiter.epoch <= epoch)
-    this.waiters = this.waiters.filter((waiter) => waiter.epoch > epoch)
-    for (const waiter of served) waiter.resolve(committedEpoch)
+    this.waiters = served(this.waiters, epoch, committedEpoch)
     if (this.phase !== 'running' && this.phase !== 'closing') return
     const wanted = this.checkpointWanted || this.waiters.length > 0 || this.dml.crowded
     if (wanted && this.checkpointsInFlight === 0) this.wantCheckpoint()
@@ -614,7 +627,7 @@ export class Coordinator {
     for (const tableId of this.feed.tables) pool.postAll({ kind: 'subscribe', tableId, on: true })
     this.inject()
     for (const entry of this.dml.replay(this.opened)) this.sendDml(entry.tableId, entry.batch)
-    for (const waiter of this.waiters) waiter.epoch = this.opened
+    for (const waiter of [...this.waiters, ...this.settlers]) waiter.epoch = this.opened
     if (this.waiters.length > 0) this.checkpointWanted = true
   }
 
@@ -747,8 +760,9 @@ export class Coordinator {
   private refuseAll(error: EngineError): void {
     this.dml.fail(error)
     this.feed.fail(error)
-    const waiters = this.waiters
+    const waiters = [...this.waiters, ...this.settlers]
     this.waiters = []
+    this.settlers = []
     for (const waiter of waiters) waiter.reject(error)
     this.deployment?.reject(error)
     this.deployment = null
@@ -780,4 +794,14 @@ export class Coordinator {
     this.forgetThreads()
     if (!failed) this.refuseAll(new EngineError('CLOSED', 'the database is closed'))
   }
+}
+
+/** Resolves those whose epoch has come; returns the others. */
+function served(waiters: readonly Waiter[], epoch: Epoch, answer: Epoch): Waiter[] {
+  const waiting: Waiter[] = []
+  for (const waiter of waiters) {
+    if (waiter.epoch <= epoch) waiter.resolve(answer)
+    else waiting.push(waiter)
+  }
+  return waiting
 }

@@ -6,7 +6,7 @@ import { tableId, VNODE_COUNT } from '../common/ids.ts'
 import type { ControlBlockSource } from '../storage/cache/block-sources.ts'
 import type { SnapshotReader } from '../storage/snapshot-reader.ts'
 import type { ByteList, TableOptions } from '../storage/state-store.ts'
-import { Chunk, CHUNK_ROWS } from '../stream/chunk.ts'
+import { CHUNK_ROWS, Chunk } from '../stream/chunk.ts'
 import { ColumnBuilder } from '../stream/column-builder.ts'
 import type { StateTableSpec } from '../stream/plan.ts'
 import { rowDecoderOf } from '../stream/state-table.ts'
@@ -71,4 +71,3 @@ function* decoded(spec: StateTableSpec, keys: ByteList, values: ByteList): Gener
     )
   }
 }
-

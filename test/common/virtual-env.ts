@@ -56,6 +56,10 @@ export class VirtualEnv implements Env {
     return new Promise((resolve) => this.setTimer(delayMs, resolve))
   }
 
+  turn(): Promise<void> {
+    return this.sleep(0)
+  }
+
   random(): number {
     this.state = (this.state + 0x9e3779b9) >>> 0
     return mix32(this.state) / 2 ** 32

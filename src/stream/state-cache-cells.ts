@@ -7,6 +7,7 @@
  */
 import { compareBytes, equalBytes } from '../common/bytes.ts'
 import { Column, NARROW, TEXT, WIDE } from './column.ts'
+import { powerOfTen } from './functions-number.ts'
 import type { DataType } from './schema.ts'
 import { isText } from './schema.ts'
 
@@ -17,11 +18,6 @@ export const CELL_WIDE = 2
 const SAFE = Number.MAX_SAFE_INTEGER
 const NO_ROWS = new Float64Array(0)
 const NO_LENGTHS = new Uint32Array(0)
-
-/** Exact `10^power`, power >= 0. */
-export function powerOfTen(power: number): bigint {
-  return 10n ** BigInt(power)
-}
 
 /** NaN is largest and equals itself, as in PostgreSQL. */
 export function compareDoubles(left: number, right: number): number {

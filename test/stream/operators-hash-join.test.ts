@@ -230,7 +230,7 @@ describe('hash join', () => {
       fc.property(setting, fc.array(step, { maxLength: 150, size: 'max' }), (options, steps) =>
         run(options, steps),
       ),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 

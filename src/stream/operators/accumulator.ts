@@ -5,20 +5,19 @@
  * Hot path: `update`, once per call and chunk; its loops are monomorphic.
  */
 import { assert, unreachable } from '../../common/assert.ts'
-import { EngineError } from '../../common/errors.ts'
 import { Column, NARROW, WIDE } from '../column.ts'
 import { ColumnBuilder } from '../column-builder.ts'
+import {
+  divideNumeric,
+  divideRounded,
+  divisionScale,
+  overflow,
+  powerOfTen,
+} from '../functions-number.ts'
 import type { AggregateCall } from '../plan.ts'
 import type { DataType } from '../schema.ts'
 import { isExact } from '../schema.ts'
-import {
-  CELL_NULL,
-  CELL_VALUE,
-  CELL_WIDE,
-  type CellColumn,
-  exactAt,
-  powerOfTen,
-} from '../state-cache-cells.ts'
+import { CELL_NULL, CELL_VALUE, CELL_WIDE, type CellColumn, exactAt } from '../state-cache-cells.ts'
 
 /** Column `ROW_COUNT` of every group's state: its input rows. */
 export const ROW_COUNT = 0
@@ -439,12 +438,6 @@ function checkRange(type: DataType, sums: Column, count: number): void {
     if (sums.wide[i] > INT64_MAX || sums.wide[i] < INT64_MIN) throw overflow(type)
 }
 
-function overflow(type: DataType): EngineError {
-  return new EngineError('VALUE_OVERFLOW', `${type} out of range`, {
-    context: { sqlState: '22003' },
-  })
-}
-
 /** avg of exact values: numeric with PostgreSQL's scale of divisions; of intervals an interval. */
 function divideExact(type: DataType, sums: Column, counts: Column, count: number): Column {
   const result = new ColumnBuilder(type)
@@ -452,53 +445,28 @@ function divideExact(type: DataType, sums: Column, counts: Column, count: number
     const divisor = BigInt(counts.numbers[i])
     if (divisor === 0n) result.appendNull()
     else if (type === 'numeric') {
-      const quotient = divideNumeric(exactAt(sums, i), sums.scale, divisor)
+      const quotient = averageOf(exactAt(sums, i), sums.scale, divisor)
       result.appendScaled(quotient.value, quotient.scale)
-    } else result.appendBigint(roundedQuotient(exactAt(sums, i), divisor))
+    } else result.appendBigint(divideRounded(exactAt(sums, i), divisor))
   }
   return result.finish()
 }
 
-const SIGNIFICANT_DIGITS_MIN = 16
-const DIGITS_PER_GROUP = 4
-
 /**
- * `value x 10^-scale / divisor` at least to 16 significant digits, by `select_div_scale` of PostgreSQL's numeric.c.
- * The scale follows from the number alone (trailing zeros of the dividend do not count), so that the same sum
- * and count give the same digits in every epoch.
+ * `sum x 10^-scale / count` with PostgreSQL's digits. The scale follows from the number alone (trailing zeros of
+ * the sum do not count), so that the same sum and count give the same digits in every epoch.
  */
-export function divideNumeric(
-  value: bigint,
+export function averageOf(
+  sum: bigint,
   scale: number,
-  divisor: bigint,
+  count: bigint,
 ): { readonly value: bigint; readonly scale: number } {
-  let digits = value
-  let dividendScale = scale
-  while (dividendScale > 0 && digits % 10n === 0n) {
+  let digits = sum
+  let sumScale = scale
+  while (sumScale > 0 && digits % 10n === 0n) {
     digits /= 10n
-    dividendScale--
+    sumScale--
   }
-  const dividend = leadingGroup(digits, dividendScale)
-  const by = leadingGroup(divisor, 0)
-  let weight = dividend.weight - by.weight
-  if (dividend.first <= by.first) weight--
-  const resultScale = Math.max(SIGNIFICANT_DIGITS_MIN - weight * DIGITS_PER_GROUP, dividendScale, 0)
-  const scaled = digits * powerOfTen(resultScale - dividendScale)
-  return { value: roundedQuotient(scaled, divisor), scale: resultScale }
-}
-
-/** The first base-10000 digit of a number, and the power of 10000 that it stands at. */
-function leadingGroup(value: bigint, scale: number): { weight: number; first: number } {
-  const text = (value < 0n ? -value : value).toString()
-  if (text === '0') return { weight: 0, first: 0 }
-  const exponent = text.length - 1 - scale
-  const weight = Math.floor(exponent / DIGITS_PER_GROUP)
-  const digitCount = exponent - weight * DIGITS_PER_GROUP + 1
-  return { weight, first: Number(text.slice(0, digitCount).padEnd(digitCount, '0')) }
-}
-
-/** Rounds half away from zero. `divisor` > 0. */
-function roundedQuotient(value: bigint, divisor: bigint): bigint {
-  const half = value < 0n ? -divisor : divisor
-  return (value * 2n + half) / (divisor * 2n)
+  const resultScale = divisionScale(digits, sumScale, count, 0)
+  return { value: divideNumeric(digits, sumScale, count, 0, resultScale), scale: resultScale }
 }

@@ -19,7 +19,7 @@ import {
   textLiteral,
   typeName,
 } from './coercion.ts'
-import { bindFunction, isAggregate } from './functions.ts'
+import { bindFunction, isAggregate, isScalar } from './functions.ts'
 import type { Scope } from './scope.ts'
 import { sqlError, unsupported } from './sql-error.ts'
 
@@ -59,6 +59,9 @@ const ARITHMETIC: Readonly<Record<string, ScalarFunction>> = {
   '/': 'divide',
   '%': 'modulo',
 }
+
+/** The clause of an aggregate's argument. */
+export const IN_AGGREGATE = 'the argument of an aggregate'
 
 /** Where each column expression stood, for errors that are found later (grouping). */
 export const positionsOfColumns = new WeakMap<Expression, number>()
@@ -308,10 +311,13 @@ export class ExpressionBinder {
   private call(ast: Extract<ExpressionAst, { kind: 'function' }>): Expression {
     if (isAggregate(ast.name)) {
       if (this.aggregates !== null) return this.aggregates.bindAggregate(ast)
-      const message = `aggregate functions are not allowed in ${this.clause}`
+      const message =
+        this.clause === IN_AGGREGATE
+          ? 'aggregate function calls cannot be nested'
+          : `aggregate functions are not allowed in ${this.clause}`
       throw sqlError('42803', message, ast.position)
     }
-    if (ast.star || ast.distinct || ast.filter !== null) {
+    if (isScalar(ast.name) && (ast.star || ast.distinct || ast.filter !== null)) {
       throw sqlError('42809', `${ast.name} is not an aggregate function`, ast.position)
     }
     return bindFunction(
@@ -366,6 +372,15 @@ export function castTo(expression: Expression, type: DataType): Expression {
     if (expression.value === null) return nullLiteral(type)
     if (type === 'bigint' || type === 'numeric') return { ...expression, type }
     if (type === 'double') return { ...expression, type, value: Number(expression.value) }
+  }
+  if (expression.kind === 'literal' && expression.type === 'numeric' && type === 'double') {
+    const { value, scale } = expression
+    return {
+      ...expression,
+      type,
+      scale: 0,
+      value: value === null ? null : Number(`${value}e-${scale}`),
+    }
   }
   return { kind: 'cast', argument: expression, type }
 }

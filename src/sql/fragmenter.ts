@@ -285,7 +285,7 @@ export class Fragmenter {
     if (kept.length === stream.schema.length && kept.every((index, i) => index === i)) return stream
     const schema = pick(stream.schema, kept)
     const expressions = kept.map((index) => columnOf(stream.schema, index))
-    stream.fragment.operators.push({ kind: 'project', expressions })
+    pushProject(stream.fragment, expressions)
     stream.fragment.schema = schema
     const hasKey = stream.key?.every((index) => kept.includes(index))
     return {
@@ -316,7 +316,7 @@ export class Fragmenter {
     const isSame =
       all.length === input.schema.length &&
       all.every((item, index) => item.kind === 'column' && item.index === index)
-    if (!isSame) input.fragment.operators.push({ kind: 'project', expressions: all })
+    if (!isSame) pushProject(input.fragment, all)
     input.fragment.schema = fields
     return {
       ...input,
@@ -477,6 +477,19 @@ export class Fragmenter {
       : { kind: 'hash', columns: distribution.columns.map((index) => [index]) }
     return { ...input, fragment: draft, spread }
   }
+}
+
+/** A projection over one that only chooses columns is one projection. */
+function pushProject(fragment: FragmentDraft, expressions: readonly Expression[]): void {
+  const last = fragment.operators[fragment.operators.length - 1]
+  if (last.kind !== 'project' || last.expressions.some((item) => item.kind !== 'column')) {
+    fragment.operators.push({ kind: 'project', expressions })
+    return
+  }
+  const merged = expressions.map((item) =>
+    mapColumns(item, (found) => last.expressions[found.index]),
+  )
+  fragment.operators[fragment.operators.length - 1] = { kind: 'project', expressions: merged }
 }
 
 /** Whether only inserts can come out. */

@@ -210,6 +210,10 @@ function substring(args: readonly Bound[]): Expression | null {
   return taken === null ? null : call('substring', taken, 'varchar')
 }
 
+export function isScalar(name: string): boolean {
+  return Object.hasOwn(SCALARS, name)
+}
+
 /** @throws 42883 no such function, or none for these arguments */
 export function bindFunction(name: string, args: readonly Bound[], position: number): Expression {
   const binding = Object.hasOwn(SCALARS, name) ? SCALARS[name] : undefined

@@ -8,7 +8,7 @@
  * planJob(statement, catalog): { plan: JobPlan | null, object, catalog }   // here; plan null: source, or already there
  * dropObject(catalog, name, { kind, ifExists }): DropResult      // catalog.ts; { catalog, dropped }
  * stateTablesOf(plan): readonly StateTableSpec[]                 // catalog.ts; what a DROP frees
- * explainStatement(statement, catalog, parameters?): string      // explain.ts
+ * explainStatement(statement, catalog, parameters?): string      // explain-statement.ts
  * planQuery(select, catalog, parameters): QueryPlan              // query-planner.ts
  * planInsert / planDml(statement, catalog, parameters)           // query-planner.ts
  * ```

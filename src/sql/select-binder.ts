@@ -5,6 +5,7 @@ import type { ExpressionAst, FromAst, OrderAst, SelectAst, SelectItemAst } from 
 import {
   type AggregateSink,
   ExpressionBinder,
+  IN_AGGREGATE,
   mismatch,
   type Parameters,
   positionsOfColumns,
@@ -423,7 +424,7 @@ class Grouping implements AggregateSink {
   }
 
   private inner(): ExpressionBinder {
-    return this.binder('the argument of an aggregate')
+    return this.binder(IN_AGGREGATE)
   }
 
   private binder(clause: string, aggregates: AggregateSink | null = null): ExpressionBinder {

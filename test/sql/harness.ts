@@ -85,12 +85,14 @@ export interface TextCase {
   readonly expected: string
 }
 
+const CUT = /\n----(\n|$)/
+
 export function parseCases(text: string): TextCase[] {
   const cases: TextCase[] = []
   let line = 1
   for (const block of text.split('\n\n')) {
     const body = block.replace(/^(#[^\n]*\n|\n)+/, '')
-    const cut = body.indexOf('\n----\n')
+    const cut = body.search(CUT)
     if (cut >= 0) {
       cases.push({ line, input: body.slice(0, cut), expected: body.slice(cut + 6).trimEnd() })
     }
@@ -104,7 +106,7 @@ export function rewriteCases(text: string, outputs: readonly string[]): string {
   return text
     .split('\n\n')
     .map((block) => {
-      const cut = block.indexOf('\n----\n')
+      const cut = block.search(CUT)
       return cut < 0 ? block : `${block.slice(0, cut)}\n----\n${outputs[index++]}`
     })
     .join('\n\n')

@@ -7,6 +7,8 @@
  */
 import { compareBytes, equalBytes } from '../common/bytes.ts'
 import { hashBytes } from '../common/hash.ts'
+import { copyBytes } from './byte-list.ts'
+import { RECORD_WORDS, sortKeys } from './iterator/key-sort.ts'
 import { skipColumns, VNODE_BYTES } from './key.ts'
 import type { SealedRun } from './state-store.ts'
 
@@ -42,6 +44,16 @@ export function recordBytes(keyBytes: number, valueBytes: number): number {
   return (RECORD_HEADER_BYTES + keyBytes + (valueBytes === DELETED ? 0 : valueBytes) + 3) & ~3
 }
 
+/**
+ * Words per entry, together because entries are visited in random order: one miss of the CPU's cache each.
+ * Segment and offset of the newest record | next entry of its prefix + 1 | for the first of a prefix: its last.
+ */
+export const ENTRY_WORDS = 4
+export const ENTRY_SEGMENT = 0
+export const ENTRY_OFFSET = 1
+const ENTRY_NEXT = 2
+const ENTRY_LAST = 3
+
 export class RunReader {
   readonly prefixColumns: number
   /** Of the sealed run; Infinity while the memtable is written. */
@@ -52,24 +64,17 @@ export class RunReader {
   entryCount = 0
   readonly segmentBytes: Uint8Array[] = []
   readonly segmentWords: Uint32Array[] = []
-  /** Segment and offset of the newest record of each entry. */
-  segmentOf = new Uint32Array(0)
-  offsetOf = new Uint32Array(0)
+  entries = new Uint32Array(0)
 
   private readonly starts: number[] = []
   private readonly ends: number[] = []
-  private hashes = new Uint32Array(0)
-  /** Open addressing: entry + 1, 0 = empty. */
-  private table = new Int32Array(1)
+  /** Open addressing, two words a slot: entry + 1 (0: empty) | hash. */
+  private table = new Uint32Array(2)
   private nextSegment = 0
   private nextOffset = 0
 
-  /** Open addressing: first entry of the prefix + 1. */
-  private prefixTable = new Int32Array(1)
-  private prefixNext = new Int32Array(0)
-  /** For the first entry of a prefix: its last one, and the hash. */
-  private prefixLast = new Int32Array(0)
-  private prefixHashes = new Uint32Array(0)
+  /** As `table`: first entry of the prefix + 1 | hash of the prefix. */
+  private prefixTable = new Uint32Array(2)
   private prefixCount = 0
   private prefixIndexed = 0
 
@@ -134,64 +139,46 @@ export class RunReader {
   private indexRecord(bytes: Uint8Array, segment: number, at: number, keyBytes: number): void {
     const keyStart = at + RECORD_HEADER_BYTES
     const hash = hashBytes(bytes, keyStart, keyStart + keyBytes, KEY_SEED)
-    const mask = this.table.length - 1
-    let slot = hash & mask
-    for (;;) {
-      const entry = this.table[slot] - 1
-      if (entry < 0) break
-      if (
-        this.hashes[entry] === hash &&
-        this.keyEquals(entry, bytes, keyStart, keyStart + keyBytes)
-      ) {
-        this.segmentOf[entry] = segment
-        this.offsetOf[entry] = at
-        return
-      }
-      slot = (slot + 1) & mask
+    const table = this.table
+    const mask = table.length - 1
+    let slot = (hash << 1) & mask
+    for (; table[slot] !== 0; slot = (slot + 2) & mask) {
+      if (table[slot + 1] !== hash) continue
+      const entry = table[slot] - 1
+      if (!this.keyEquals(entry, bytes, keyStart, keyStart + keyBytes)) continue
+      this.entries[entry * ENTRY_WORDS + ENTRY_SEGMENT] = segment
+      this.entries[entry * ENTRY_WORDS + ENTRY_OFFSET] = at
+      return
     }
     const entry = this.entryCount++
-    if (entry === this.hashes.length) this.growEntries()
-    this.hashes[entry] = hash
-    this.segmentOf[entry] = segment
-    this.offsetOf[entry] = at
-    if (this.entryCount * 2 > this.table.length) this.growTable()
-    else this.table[slot] = entry + 1
-  }
-
-  private growEntries(): void {
-    const capacity = Math.max(64, this.hashes.length * 2)
-    this.hashes = grown(this.hashes, capacity)
-    this.segmentOf = grown(this.segmentOf, capacity)
-    this.offsetOf = grown(this.offsetOf, capacity)
-  }
-
-  private growTable(): void {
-    const table = new Int32Array(Math.max(64, this.table.length * 4))
-    const mask = table.length - 1
-    for (let entry = 0; entry < this.entryCount; entry++) {
-      let slot = this.hashes[entry] & mask
-      while (table[slot] !== 0) slot = (slot + 1) & mask
-      table[slot] = entry + 1
+    if (entry * ENTRY_WORDS === this.entries.length) {
+      this.entries = grown(this.entries, Math.max(64, this.entries.length * 2))
     }
-    this.table = table
+    this.entries[entry * ENTRY_WORDS + ENTRY_SEGMENT] = segment
+    this.entries[entry * ENTRY_WORDS + ENTRY_OFFSET] = at
+    table[slot] = entry + 1
+    table[slot + 1] = hash
+    // At most half full.
+    if (this.entryCount * 4 >= table.length) this.table = rehashed(table)
   }
 
   /** The entry of a key, -1 if it was not written. `hash` is its `runKeyHash`. Call `index()` before. */
   find(hash: number, key: Uint8Array, start: number, end: number): number {
     const table = this.table
     const mask = table.length - 1
-    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
-      const entry = table[slot] - 1
-      if (entry < 0) return -1
-      if (this.hashes[entry] === hash && this.keyEquals(entry, key, start, end)) return entry
+    let slot = (hash << 1) & mask
+    for (; table[slot] !== 0; slot = (slot + 2) & mask) {
+      if (table[slot + 1] === hash && this.keyEquals(table[slot] - 1, key, start, end)) {
+        return table[slot] - 1
+      }
     }
+    return -1
   }
 
   private keyEquals(entry: number, key: Uint8Array, start: number, end: number): boolean {
-    const segment = this.segmentOf[entry]
-    const offset = this.offsetOf[entry]
-    const length = this.segmentWords[segment][offset >>> 2]
-    if (length !== end - start) return false
+    const segment = this.entries[entry * ENTRY_WORDS + ENTRY_SEGMENT]
+    const offset = this.entries[entry * ENTRY_WORDS + ENTRY_OFFSET]
+    if (this.segmentWords[segment][offset >>> 2] !== end - start) return false
     const bytes = this.segmentBytes[segment]
     for (let i = start, j = offset + RECORD_HEADER_BYTES; i < end; i++, j++) {
       if (bytes[j] !== key[i]) return false
@@ -223,7 +210,7 @@ export class RunReader {
     let entry = this.findPrefix(key, start, prefixEnd)
     while (entry >= 0) {
       if (prefixEnd === end || this.beginsWith(entry, key, start, end)) target.add(entry)
-      entry = this.prefixNext[entry]
+      entry = this.entries[entry * ENTRY_WORDS + ENTRY_NEXT] - 1
     }
     this.sortEntries(target.items, target.count)
   }
@@ -238,72 +225,49 @@ export class RunReader {
   }
 
   private findPrefix(key: Uint8Array, start: number, end: number): number {
-    this.indexPrefixes()
-    const hash = hashBytes(key, start, end, PREFIX_SEED)
-    const mask = this.prefixTable.length - 1
-    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
-      const entry = this.prefixTable[slot] - 1
-      if (entry < 0) return -1
-      // Columns say how long they are: a key that begins with these bytes has this prefix.
-      if (this.prefixHashes[entry] === hash && this.beginsWith(entry, key, start, end)) return entry
-    }
+    while (this.prefixIndexed < this.entryCount) this.indexPrefix(this.prefixIndexed++)
+    const slot = this.prefixSlot(hashBytes(key, start, end, PREFIX_SEED), key, start, end)
+    return this.prefixTable[slot] - 1
   }
 
-  private indexPrefixes(): void {
-    if (this.prefixIndexed === this.entryCount) return
-    if (this.prefixNext.length < this.hashes.length) {
-      const capacity = this.hashes.length
-      this.prefixNext = grown(this.prefixNext, capacity)
-      this.prefixLast = grown(this.prefixLast, capacity)
-      this.prefixHashes = grown(this.prefixHashes, capacity)
+  /** The slot of a prefix, or the empty one where it belongs. */
+  private prefixSlot(hash: number, key: Uint8Array, start: number, end: number): number {
+    const table = this.prefixTable
+    const mask = table.length - 1
+    let slot = (hash << 1) & mask
+    for (; table[slot] !== 0; slot = (slot + 2) & mask) {
+      // Columns say how long they are: a key that begins with these bytes has this prefix.
+      if (table[slot + 1] === hash && this.beginsWith(table[slot] - 1, key, start, end)) break
     }
-    for (let entry = this.prefixIndexed; entry < this.entryCount; entry++) this.indexPrefix(entry)
-    this.prefixIndexed = this.entryCount
+    return slot
   }
 
   private indexPrefix(entry: number): void {
-    const segment = this.segmentOf[entry]
-    const offset = this.offsetOf[entry]
+    const entries = this.entries
+    const segment = entries[entry * ENTRY_WORDS + ENTRY_SEGMENT]
+    const offset = entries[entry * ENTRY_WORDS + ENTRY_OFFSET]
     const bytes = this.segmentBytes[segment]
     const start = offset + RECORD_HEADER_BYTES
     const keyEnd = start + this.segmentWords[segment][offset >>> 2]
     const end = skipColumns(bytes, start + VNODE_BYTES, keyEnd, this.prefixColumns)
     const hash = hashBytes(bytes, start, end, PREFIX_SEED)
-    this.prefixNext[entry] = -1
-    const mask = this.prefixTable.length - 1
-    let slot = hash & mask
-    for (;;) {
-      const head = this.prefixTable[slot] - 1
-      if (head < 0) break
-      if (this.prefixHashes[head] === hash && this.beginsWith(head, bytes, start, end)) {
-        this.prefixNext[this.prefixLast[head]] = entry
-        this.prefixLast[head] = entry
-        return
-      }
-      slot = (slot + 1) & mask
+    const slot = this.prefixSlot(hash, bytes, start, end)
+    const table = this.prefixTable
+    if (table[slot] !== 0) {
+      const first = (table[slot] - 1) * ENTRY_WORDS
+      entries[entries[first + ENTRY_LAST] * ENTRY_WORDS + ENTRY_NEXT] = entry + 1
+      entries[first + ENTRY_LAST] = entry
+      return
     }
-    this.prefixHashes[entry] = hash
-    this.prefixLast[entry] = entry
-    this.prefixTable[slot] = entry + 1
-    if (++this.prefixCount * 2 > this.prefixTable.length) this.growPrefixTable()
-  }
-
-  private growPrefixTable(): void {
-    const table = new Int32Array(Math.max(64, this.prefixTable.length * 4))
-    const mask = table.length - 1
-    for (let i = 0; i < this.prefixTable.length; i++) {
-      const head = this.prefixTable[i]
-      if (head === 0) continue
-      let slot = this.prefixHashes[head - 1] & mask
-      while (table[slot] !== 0) slot = (slot + 1) & mask
-      table[slot] = head
-    }
-    this.prefixTable = table
+    entries[entry * ENTRY_WORDS + ENTRY_LAST] = entry
+    table[slot] = entry + 1
+    table[slot + 1] = hash
+    if (++this.prefixCount * 4 >= table.length) this.prefixTable = rehashed(table)
   }
 
   private beginsWith(entry: number, key: Uint8Array, start: number, end: number): boolean {
-    const segment = this.segmentOf[entry]
-    const offset = this.offsetOf[entry]
+    const segment = this.entries[entry * ENTRY_WORDS + ENTRY_SEGMENT]
+    const offset = this.entries[entry * ENTRY_WORDS + ENTRY_OFFSET]
     const keyStart = offset + RECORD_HEADER_BYTES
     if (this.segmentWords[segment][offset >>> 2] < end - start) return false
     return equalBytes(
@@ -352,19 +316,46 @@ export class RunReader {
   }
 
   private compareEntry(entry: number, key: Uint8Array, start: number, end: number): number {
-    const segment = this.segmentOf[entry]
-    const offset = this.offsetOf[entry]
+    const segment = this.entries[entry * ENTRY_WORDS + ENTRY_SEGMENT]
+    const offset = this.entries[entry * ENTRY_WORDS + ENTRY_OFFSET]
     const keyStart = offset + RECORD_HEADER_BYTES
     const keyEnd = keyStart + this.segmentWords[segment][offset >>> 2]
     return compareBytes(this.segmentBytes[segment], keyStart, keyEnd, key, start, end)
   }
 
   private compareEntries(left: number, right: number): number {
-    const segment = this.segmentOf[right]
-    const offset = this.offsetOf[right]
+    const segment = this.entries[right * ENTRY_WORDS + ENTRY_SEGMENT]
+    const offset = this.entries[right * ENTRY_WORDS + ENTRY_OFFSET]
     const keyStart = offset + RECORD_HEADER_BYTES
     const keyEnd = keyStart + this.segmentWords[segment][offset >>> 2]
     return this.compareEntry(left, this.segmentBytes[segment], keyStart, keyEnd)
+  }
+
+  /** Gathers the keys, for the sort wants them in one buffer. */
+  private radixSort(items: Uint32Array, count: number): void {
+    let keyBytes = 0
+    for (let i = 0; i < count; i++) keyBytes += this.keyBytesOf(items[i])
+    const bytes = new Uint8Array(keyBytes)
+    const records = new Uint32Array(count * RECORD_WORDS)
+    let at = 0
+    for (let i = 0; i < count; i++) {
+      const length = this.keyBytesOf(items[i])
+      const segment = this.entries[items[i] * ENTRY_WORDS + ENTRY_SEGMENT]
+      const start = this.entries[items[i] * ENTRY_WORDS + ENTRY_OFFSET] + RECORD_HEADER_BYTES
+      copyBytes(this.segmentBytes[segment], start, start + length, bytes, at)
+      records[i * RECORD_WORDS] = at
+      records[i * RECORD_WORDS + 1] = length
+      at += length
+    }
+    const order = sortKeys({ bytes, records, count })
+    const unsorted = items.slice(0, count)
+    for (let i = 0; i < count; i++) items[i] = unsorted[order[i]]
+  }
+
+  private keyBytesOf(entry: number): number {
+    const segment = this.entries[entry * ENTRY_WORDS + ENTRY_SEGMENT]
+    const offset = this.entries[entry * ENTRY_WORDS + ENTRY_OFFSET]
+    return this.segmentWords[segment][offset >>> 2]
   }
 
   /** Keys often come in order, so that is looked for first. */
@@ -375,7 +366,7 @@ export class RunReader {
     }
     if (sortedTo >= count) return
     if (count > INSERTION_SORT_MAX) {
-      items.subarray(0, count).sort((left, right) => this.compareEntries(left, right))
+      this.radixSort(items, count)
       return
     }
     for (let i = sortedTo; i < count; i++) {
@@ -385,6 +376,20 @@ export class RunReader {
       items[j + 1] = item
     }
   }
+}
+
+/** Twice the table, and at least 32 slots of two words: entry + 1 (0: empty) | hash. */
+function rehashed(table: Uint32Array): Uint32Array<ArrayBuffer> {
+  const larger = new Uint32Array(Math.max(64, table.length * 4))
+  const mask = larger.length - 1
+  for (let i = 0; i < table.length; i += 2) {
+    if (table[i] === 0) continue
+    let slot = (table[i + 1] << 1) & mask
+    while (larger[slot] !== 0) slot = (slot + 2) & mask
+    larger[slot] = table[i]
+    larger[slot + 1] = table[i + 1]
+  }
+  return larger
 }
 
 /** A list of entries that its owner uses again and again. */
@@ -398,8 +403,8 @@ export class EntryList {
   }
 }
 
-function grown<T extends Uint32Array | Int32Array>(array: T, capacity: number): T {
-  const larger = new (array.constructor as new (length: number) => T)(capacity)
+function grown(array: Uint32Array, capacity: number): Uint32Array<ArrayBuffer> {
+  const larger = new Uint32Array(capacity)
   larger.set(array)
   return larger
 }

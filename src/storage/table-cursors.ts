@@ -8,7 +8,15 @@ import type { TableId } from '../common/ids.ts'
 import type { BlockSource } from './block-source.ts'
 import { copyBytes } from './byte-list.ts'
 import { EPOCH_BYTES, TABLE_ID_BYTES } from './key.ts'
-import { DELETED, EntryList, RECORD_HEADER_BYTES, type RunReader } from './run-reader.ts'
+import {
+  DELETED,
+  ENTRY_OFFSET,
+  ENTRY_SEGMENT,
+  ENTRY_WORDS,
+  EntryList,
+  RECORD_HEADER_BYTES,
+  type RunReader,
+} from './run-reader.ts'
 import { BlockCursor } from './sst/block.ts'
 import type { SstTail } from './sst/sst-reader.ts'
 import { findSst, type SortedRun, writeTableId } from './table-layers.ts'
@@ -90,8 +98,9 @@ export class MemoryCursor implements TableCursor {
     segments.count = 0
     offsets.count = 0
     for (let i = 0; i < entries.count; i++) {
-      segments.add(run.segmentOf[entries.items[i]])
-      offsets.add(run.offsetOf[entries.items[i]])
+      const at = entries.items[i] * ENTRY_WORDS
+      segments.add(run.entries[at + ENTRY_SEGMENT])
+      offsets.add(run.entries[at + ENTRY_OFFSET])
     }
     this.run = run
     this.at = 0

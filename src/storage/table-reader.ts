@@ -13,6 +13,9 @@ import { ByteListBuilder, copyBytes } from './byte-list.ts'
 import { EPOCH_BYTES, TABLE_ID_BYTES } from './key.ts'
 import {
   DELETED,
+  ENTRY_OFFSET,
+  ENTRY_SEGMENT,
+  ENTRY_WORDS,
   prefixEndOf,
   RECORD_HEADER_BYTES,
   type RunReader,
@@ -302,8 +305,8 @@ class GetManyRead extends TableRead implements GetManyResult {
   }
 
   private takeRecord(key: number, run: RunReader, entry: number): void {
-    const segment = run.segmentOf[entry]
-    const offset = run.offsetOf[entry]
+    const segment = run.entries[entry * ENTRY_WORDS + ENTRY_SEGMENT]
+    const offset = run.entries[entry * ENTRY_WORDS + ENTRY_OFFSET]
     const words = run.segmentWords[segment]
     const valueBytes = words[(offset >>> 2) + 1]
     if (valueBytes === DELETED) return

@@ -202,6 +202,7 @@ function measure(
   const output = { emit: (chunk: Chunk) => void (rowsOut += chunk.rowCount) }
   let rowsIn = 0
   let barriers = 1
+  const cpu = process.cpuUsage()
   const start = process.hrtime.bigint()
   for (const { input, chunk, endsEpoch } of batches) {
     const wait = operator.prepare(input, chunk)
@@ -216,10 +217,15 @@ function measure(
     store.seal(operator.tables, barrier.epoch)
   }
   const seconds = Number(process.hrtime.bigint() - start) / 1e9
+  const used = process.cpuUsage(cpu)
+  /** All threads, collectors too: what is left of the machine's noise. */
+  const cpuNsPerRow = Math.round(((used.user + used.system) * 1000) / rowsIn)
   const stateMb = Math.round(operator.stateBytes() / MEBIBYTE)
   const rowsPerSecond = Math.round(rowsIn / seconds)
   const nsPerRow = Math.round((seconds * 1e9) / rowsIn)
-  console.log(JSON.stringify({ name, rowsIn, rowsOut, rowsPerSecond, nsPerRow, reads, stateMb }))
+  console.log(
+    JSON.stringify({ name, rowsIn, rowsOut, rowsPerSecond, nsPerRow, cpuNsPerRow, reads, stateMb }),
+  )
 }
 
 function windowed(batches: readonly Batch[]): Batch[] {

@@ -27,8 +27,12 @@ const TABLE: StateTableSpec = {
   prefixColumns: 0,
 }
 
-function contextOf(store: FakeStore, from = 0, to = 256): OperatorContext {
-  return { store, cacheBytes: 0, chunkRows: 8, vnodes: { from, to }, fresh: true }
+function contextOf(
+  store: FakeStore,
+  fresh: boolean,
+  vnodes = { from: 0, to: 256 },
+): OperatorContext {
+  return { store, cacheBytes: 100, chunkRows: 8, vnodes, fresh }
 }
 
 function snapshotOf(operator: Materialize): string[] {
@@ -61,9 +65,10 @@ const change = fc.oneof(
     ]),
   },
 )
-const chunks = fc.array(fc.tuple(fc.array(change, { maxLength: 8 }), fc.boolean(), fc.boolean()), {
-  maxLength: 20,
-})
+const chunks = fc.array(
+  fc.tuple(fc.array(change, { maxLength: 8 }), fc.boolean(), fc.boolean(), fc.nat(3)),
+  { maxLength: 20 },
+)
 
 describe('materialize', () => {
   it('makes exact changes of what is overwritten', () => {
@@ -71,10 +76,11 @@ describe('materialize', () => {
       fc.property(chunks, fc.nat(2), (batches, delay) => {
         const store = new FakeStore(delay)
         const plan = { kind: 'materialize', table: TABLE, overwrite: true } as const
-        let operator = new Materialize(plan, contextOf(store))
+        let operator = new Materialize(plan, contextOf(store, true))
         const model = new Map<string, Row>()
         const result = new Result()
-        for (const [batch, wide, hidden] of batches) {
+        for (const [batch, wide, hidden, dice] of batches) {
+          const restart = dice === 0
           for (const { op, row: values } of batch.flat()) {
             const key = rowText([values[1], values[2]])
             if ((op & 1) === 0) model.set(key, values)
@@ -85,7 +91,7 @@ describe('materialize', () => {
           const expected = [...model.values()].map(rowText).sort()
           expect(result.sorted()).toEqual(expected)
           expect(snapshotOf(operator)).toEqual(expected)
-          operator = new Materialize(plan, contextOf(store))
+          if (restart) operator = new Materialize(plan, contextOf(store, false))
         }
       }),
       { numRuns: 300 },
@@ -97,7 +103,7 @@ describe('materialize', () => {
       fc.property(chunks, fc.integer({ min: 0, max: 256 }), (batches, split) => {
         const store = new FakeStore()
         const plan = { kind: 'materialize', table: TABLE, overwrite: false } as const
-        const operator = new Materialize(plan, contextOf(store))
+        const operator = new Materialize(plan, contextOf(store, true))
         const model = new Map<string, Row>()
         const result = new Result()
         for (const [batch, wide, hidden] of batches) {
@@ -114,11 +120,25 @@ describe('materialize', () => {
         }
         const expected = [...model.values()].map(rowText).sort()
         expect(result.sorted()).toEqual(expected)
-        const below = new Materialize(plan, contextOf(store, 0, split))
-        const above = new Materialize(plan, contextOf(store, split, 256))
+        const below = new Materialize(plan, contextOf(store, false, { from: 0, to: split }))
+        const above = new Materialize(plan, contextOf(store, false, { from: split, to: 256 }))
         expect([...snapshotOf(below), ...snapshotOf(above)].sort()).toEqual(expected)
       }),
       { numRuns: 200 },
     )
+  })
+
+  it('reads nothing for the first rows of a new table', () => {
+    const plan = { kind: 'materialize', table: TABLE, overwrite: true } as const
+    const store = new FakeStore()
+    const operator = new Materialize(plan, contextOf(store, true))
+    const result = new Result()
+    const insert = (value: string): void =>
+      push(operator, 0, chunkOf(SCHEMA, [{ op: 0, row: [value, 1n, '1', 1] }]), result)
+    insert('x')
+    expect(store.readCount).toBe(0)
+    insert('y')
+    expect(store.readCount).toBe(1)
+    expect(result.changes.map((change) => change.op)).toEqual([0, 3, 2])
   })
 })

@@ -13,7 +13,7 @@ import { ColumnBuilder, compactChunk } from '../column-builder.ts'
 import type { Operator, OperatorContext, Output } from '../operator.ts'
 import type { OperatorPlan } from '../plan.ts'
 import { hashRows } from '../row-hash.ts'
-import { KeyIndex } from '../state-cache-index.ts'
+import { AbsenceFilter, KeyIndex } from '../state-cache-index.ts'
 import { type RowScan, type RowsByKey, StateTable } from '../state-table.ts'
 
 type MaterializePlan = Extract<OperatorPlan, { kind: 'materialize' }>
@@ -31,6 +31,8 @@ export class Materialize implements Operator {
   private readonly table: StateTable
   private readonly overwrite: boolean
   private readonly vnodes: { readonly from: number; readonly to: number }
+  /** Keys that were ever written: a new table's first rows need no reads. */
+  private readonly absence: AbsenceFilter
   private prepared: Rows | null = null
 
   constructor(plan: MaterializePlan, context: OperatorContext) {
@@ -38,6 +40,7 @@ export class Materialize implements Operator {
     this.tables = [this.table.local]
     this.overwrite = plan.overwrite
     this.vnodes = context.vnodes
+    this.absence = new AbsenceFilter(context.fresh, context.cacheBytes / 2)
   }
 
   prepare(_input: number, chunk: Chunk): Pending | null {
@@ -46,9 +49,10 @@ export class Materialize implements Operator {
     const keys = this.table.spec.key.map((part) => compact.columns[part.column])
     const rows = new Rows(chunk, compact, keys)
     this.prepared = rows
-    if (rows.keyCount === 0) return null
-    const read = this.table.get(keys, rows.firstRows.subarray(0, rows.keyCount), rows.keyCount)
-    return { poll: () => read.poll() && rows.loaded(read) }
+    const wanted = rows.keysThatMayExist(this.absence)
+    if (wanted.length === 0) return null
+    const read = this.table.get(keys, rows.firstRowsOf(wanted), wanted.length)
+    return { poll: () => read.poll() && rows.loaded(wanted, read) }
   }
 
   apply(_input: number, chunk: Chunk, output: Output): void {
@@ -61,6 +65,7 @@ export class Materialize implements Operator {
     const rows = this.prepared
     assert(rows !== null && rows.source === chunk, 'a chunk is applied right after it was prepared')
     this.prepared = null
+    rows.addKeysTo(this.absence)
     const changes = rows.exactChanges()
     if (changes === null) return
     this.table.write(changes.columns, changes.ops, null, changes.rowCount)
@@ -74,7 +79,7 @@ export class Materialize implements Operator {
   flush(): void {}
 
   stateBytes(): number {
-    return 0
+    return this.absence.bytes
   }
 
   /**
@@ -107,9 +112,11 @@ class TableSnapshot implements Snapshot {
 /** The rows of one chunk by key, with the row that each key has in the table. */
 class Rows {
   readonly source: Chunk
+  private readonly keyCount: number
   /** A row of each key, in the order of first appearance. */
-  readonly firstRows: Int32Array
-  readonly keyCount: number
+  private readonly firstRows: Int32Array
+  /** Hash of each key. */
+  private readonly hashes: Uint32Array
   private readonly chunk: Chunk
   /** Number of each row's key. */
   private readonly keyOf: Int32Array
@@ -135,12 +142,30 @@ class Rows {
       this.keyOf[row] = key
     }
     this.keyCount = index.count
+    this.hashes = index.hashes
     this.storedRow = new Int32Array(index.count).fill(-1)
   }
 
-  loaded(read: RowsByKey): boolean {
-    for (let key = 0, row = 0; key < this.keyCount; key++)
-      if (read.found[key] === 1) this.storedRow[key] = row++
+  keysThatMayExist(absence: AbsenceFilter): Int32Array {
+    const keys = new Int32Array(this.keyCount)
+    let count = 0
+    for (let key = 0; key < this.keyCount; key++)
+      if (absence.mayExist(this.hashes[key])) keys[count++] = key
+    return keys.subarray(0, count)
+  }
+
+  addKeysTo(absence: AbsenceFilter): void {
+    for (let key = 0; key < this.keyCount; key++)
+      if (!absence.mayExist(this.hashes[key])) absence.add(this.hashes[key])
+  }
+
+  firstRowsOf(keys: Int32Array): Int32Array {
+    return keys.map((key) => this.firstRows[key])
+  }
+
+  loaded(keys: Int32Array, read: RowsByKey): boolean {
+    for (let i = 0, row = 0; i < keys.length; i++)
+      if (read.found[i] === 1) this.storedRow[keys[i]] = row++
     this.stored = read.columns()
     return true
   }

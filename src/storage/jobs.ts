@@ -105,7 +105,7 @@ class RecordBatch {
   readonly count: number
   bytes: Uint8Array
   /** Per record: key start and length, the buffer, and where in it the value begins. */
-  readonly records: Uint32Array
+  readonly records: Int32Array
   readonly buffers: DataView[]
   private next: number
   private keyBytes: number
@@ -114,7 +114,7 @@ class RecordBatch {
     const count = runs.reduce((sum, run) => sum + run.entryCount, 0)
     this.count = count
     this.bytes = new Uint8Array(count * 32 + 64)
-    this.records = new Uint32Array(count * RECORD_WORDS)
+    this.records = new Int32Array(count * RECORD_WORDS)
     this.buffers = []
     this.next = count
     this.keyBytes = 0

@@ -20,7 +20,7 @@ export const RECORD_WORDS = 4
  */
 export interface KeyList {
   readonly bytes: Uint8Array
-  readonly records: Uint32Array
+  readonly records: Int32Array
   readonly count: number
 }
 

@@ -4,7 +4,7 @@ import { type KeyList, RECORD_WORDS, sortKeys } from '../../../src/storage/itera
 import { tableKey, versionedKey } from '../sst/support.ts'
 
 function listOf(keys: readonly Uint8Array[]): KeyList {
-  const records = new Uint32Array(keys.length * RECORD_WORDS)
+  const records = new Int32Array(keys.length * RECORD_WORDS)
   let start = 0
   keys.forEach((key, i) => {
     records.set([start, key.length], i * RECORD_WORDS)

@@ -195,6 +195,8 @@ export class KeyIndex {
 }
 
 const DROPPED_BITS_PER_KEY = 8
+/** 128 MiB; positions are i32. */
+const BITS_MAX = 2 ** 30
 
 /**
  * Which keys the store may hold although no cache does: says for a job that began empty that a key is
@@ -210,7 +212,7 @@ export class AbsenceFilter {
   /** @param fresh the store is known to hold nothing now. @param budgetBytes memory of the filter. */
   constructor(fresh: boolean, budgetBytes: number) {
     this.everything = !fresh
-    this.bitCount = 2 ** Math.floor(Math.log2(Math.max(budgetBytes, 16) * 8))
+    this.bitCount = Math.min(2 ** Math.floor(Math.log2(Math.max(budgetBytes, 16) * 8)), BITS_MAX)
   }
 
   get bytes(): number {
@@ -219,26 +221,28 @@ export class AbsenceFilter {
 
   add(hash: number): void {
     if (this.everything) return
-    if (++this.keyCount > this.bitCount / DROPPED_BITS_PER_KEY) {
-      this.everything = true
-      this.words = null
-      return
-    }
     this.words ??= new Int32Array(this.bitCount / 32)
     const mask = this.bitCount - 1
+    const words = this.words
     // Mixed once more: the low bits of the hash are the vnode, of which an actor sees only some.
     const step = Math.imul(hash, 0x9e3779b1) | 1
+    let changed = 0
     for (let probe = 0, at = mix32(hash); probe < 3; probe++, at = (at + step) | 0) {
       const bit = at & mask
-      this.words[bit >>> 5] |= 1 << (bit & 31)
+      const word = words[bit >>> 5]
+      changed |= word ^ (word | (1 << (bit & 31)))
+      words[bit >>> 5] = word | (1 << (bit & 31))
     }
+    // A key that is dropped again and again counts once.
+    if (changed === 0 || ++this.keyCount <= this.bitCount / DROPPED_BITS_PER_KEY) return
+    this.everything = true
+    this.words = null
   }
 
   mayExist(hash: number): boolean {
     if (this.everything) return true
     if (this.words === null) return false
     const mask = this.bitCount - 1
-    // Mixed once more: the low bits of the hash are the vnode, of which an actor sees only some.
     const step = Math.imul(hash, 0x9e3779b1) | 1
     for (let probe = 0, at = mix32(hash); probe < 3; probe++, at = (at + step) | 0) {
       const bit = at & mask

@@ -155,8 +155,7 @@ class Rows {
   }
 
   addKeysTo(absence: AbsenceFilter): void {
-    for (let key = 0; key < this.keyCount; key++)
-      if (!absence.mayExist(this.hashes[key])) absence.add(this.hashes[key])
+    for (let key = 0; key < this.keyCount; key++) absence.add(this.hashes[key])
   }
 
   firstRowsOf(keys: Int32Array): Int32Array {

@@ -11,7 +11,7 @@ import { SstTail } from './sst/sst-reader.ts'
 import { sstKey } from './sst-name.ts'
 import type { SstMeta } from './version/version.ts'
 
-/** Where fetched blocks go; any block may be refused or evicted. */
+/** Where blocks go; any may be refused or evicted. It copies bodies: they may be views. */
 export interface BlockSink {
   insert(sstId: string, blockIndex: number, body: Uint8Array): void
   evictSst(sstId: string): void
@@ -28,6 +28,8 @@ export interface FetcherInit {
   readonly databaseId: string
   readonly tailCacheBytes: number
   readonly fetchBytesMax: number
+  /** Largest SST whose blocks are cached as it is written. */
+  readonly warmBytesMax: number
   readonly cache?: BlockSink | undefined
 }
 
@@ -80,6 +82,26 @@ export class Fetcher {
     return body
   }
 
+  /**
+   * Takes in an SST that this process has just written, so that nobody has to read it back: its tail and, if it
+   * is small, its blocks. @param body begins with the object.
+   */
+  warm(sst: SstMeta, body: SharedArrayBuffer): void {
+    const object = new Uint8Array(body, 0, sst.sizeBytes)
+    const bytes = new Uint8Array(new SharedArrayBuffer(sst.sizeBytes - sst.tailOffset))
+    bytes.set(object.subarray(sst.tailOffset))
+    const tail = SstTail.parse(sst, bytes, this.init.databaseId)
+    this.keepTail(sst.sstId, { bytes, tail })
+    const { cache, warmBytesMax } = this.init
+    if (cache === undefined || sst.sizeBytes > warmBytesMax) return
+    const place = { object: sstKey(sst.sstId), offset: 0 }
+    for (let index = 0; index < tail.blockCount; index++) {
+      const offset = tail.blockOffset(index)
+      const stored = object.subarray(offset, offset + tail.blockLength(index))
+      cache.insert(sst.sstId, index, decodeBlock(stored, { ...place, offset }))
+    }
+  }
+
   /** The SSTs are gone from the version and from every reader. */
   forget(sstIds: readonly string[]): void {
     for (const sstId of sstIds) {
@@ -111,6 +133,7 @@ export class Fetcher {
   }
 
   private keepTail(sstId: string, fetched: CachedTail): void {
+    if (this.tails.has(sstId)) return
     this.tails.set(sstId, fetched)
     this.tailBytes += fetched.tail.memoryBytes
     for (const [oldest, cached] of this.tails) {

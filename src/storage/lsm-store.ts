@@ -34,6 +34,15 @@ export type StoreJobs = Pick<JobRunner, 'run'>
 
 export type StoreEvent =
   | CompactionEvent
+  /** Writers should give way: see `LsmStore.pressure`. Told when it changes. */
+  | {
+      readonly kind: 'pressure'
+      readonly pressure: Pressure
+      readonly uncommittedBytes: number
+      readonly subLevelCount: number
+    }
+  /** A vacuum that began by itself failed; the next one will do its work. */
+  | { readonly kind: 'vacuumFailed'; readonly error: EngineError }
   /** The store has ended by itself; `FENCED`: another process owns the database. */
   | { readonly kind: 'storeFailed'; readonly error: EngineError }
 
@@ -128,6 +137,8 @@ export class LsmStore {
   private commitQueue: Promise<unknown> = Promise.resolve()
   private vacuuming: Promise<unknown> = Promise.resolve()
   private commitCount = 0
+  private nextVacuumCommit = 1
+  private toldPressure: Pressure = 'none'
   private failure: EngineError | null = null
   private closing: Promise<void> | null = null
 
@@ -143,10 +154,17 @@ export class LsmStore {
       hardBytes: options.sharedBufferHardBytes,
     })
     this.uploader = new Uploader(init.objects, options.uploadConcurrency)
-    const { tailCacheBytes, fetchBytesMax } = options
+    const { tailCacheBytes, fetchBytesMax, warmBytesMax } = options
     const { env, objects, cache } = init
-    const { databaseId } = log
-    this.fetcher = new Fetcher({ env, objects, databaseId, tailCacheBytes, fetchBytesMax, cache })
+    this.fetcher = new Fetcher({
+      env,
+      objects,
+      databaseId: log.databaseId,
+      tailCacheBytes,
+      fetchBytesMax,
+      warmBytesMax,
+      cache,
+    })
     this.compactor = this.makeCompactor()
     this.lastEpoch = log.version.committedEpoch
   }
@@ -185,6 +203,20 @@ export class LsmStore {
     return this.buffer.uncommittedBytes
   }
 
+  /** How much writers must give way, by uncommitted bytes and by the sub-levels that readers look into. */
+  get pressure(): Pressure {
+    const { subLevelsSoft, subLevelsHard } = this.options
+    const subLevels = this.subLevelCount
+    const buffered = this.buffer.pressure()
+    if (buffered === 'stop' || subLevels >= subLevelsHard) return 'stop'
+    return buffered === 'slow' || subLevels >= subLevelsSoft ? 'slow' : 'none'
+  }
+
+  private get subLevelCount(): number {
+    const { state, materialized } = this.version.groups
+    return Math.max(state.subLevels.length, materialized.subLevels.length)
+  }
+
   /**
    * Makes `epoch` durable: its runs are encoded and uploaded, then one commit, in the order of calls. No rows
    * and nothing changed: no request at all. Several may be under way.
@@ -196,6 +228,7 @@ export class LsmStore {
     assert(input.epoch > this.lastEpoch, 'epochs are handed over in order')
     this.lastEpoch = input.epoch
     this.buffer.add(input.epoch, input.runs)
+    this.tellPressure()
     const prepared = this.prepare(input)
     const result = this.finishCommit(input, prepared, this.lastCheckpoint)
     this.lastCheckpoint = result.catch(() => undefined)
@@ -258,6 +291,11 @@ export class LsmStore {
     return await run
   }
 
+  /** Resolves when no vacuum is under way. */
+  async vacuumIdle(): Promise<void> {
+    await this.vacuuming
+  }
+
   /** For a writer that has been silent: is the database still its own? @throws FENCED, which ends it. */
   async checkOwner(): Promise<void> {
     this.throwIfStopped()
@@ -289,7 +327,7 @@ export class LsmStore {
       safeEpoch: this.snapshots.safeEpoch(),
       commitCount: this.commitCount,
       uncommittedBytes: this.buffer.uncommittedBytes,
-      pressure: this.buffer.pressure(),
+      pressure: this.pressure,
       uploadInFlightBytes: this.uploader.inFlightBytes,
       uploadedBytes: this.uploader.uploadedBytes,
       sstCount,
@@ -334,6 +372,7 @@ export class LsmStore {
       )
       for (const numbers of prepared.numbers) numbers.settle()
       if (this.options.compactAutomatically) this.compactor.poke()
+      this.vacuumByItself()
       const { encodeMs, uploadMs, readyMs } = prepared
       const phases = { encodeMs, uploadMs, commitMs: this.env.monotonicMs() - readyMs }
       const bytes = prepared.outputs.reduce((sum, { output }) => sum + output.bytesOut, 0)
@@ -360,6 +399,9 @@ export class LsmStore {
     )
     const encodedMs = this.env.monotonicMs()
     await Promise.all(outputs.map(({ output }) => this.uploader.upload(output.ssts)))
+    for (const { output } of outputs) {
+      for (const sst of output.ssts) this.fetcher.warm(sst.meta, sst.body)
+    }
     const readyMs = this.env.monotonicMs()
     return {
       outputs,
@@ -447,7 +489,15 @@ export class LsmStore {
     this.snapshots.advance(next)
     const released = epoch === undefined ? [] : this.buffer.release(epoch)
     for (const listener of this.listeners) listener(delta, released)
+    this.tellPressure()
     return next
+  }
+
+  private tellPressure(): void {
+    const { pressure, uncommittedBytes, subLevelCount } = this
+    if (pressure === this.toldPressure) return
+    this.toldPressure = pressure
+    this.init.onEvent?.({ kind: 'pressure', pressure, uncommittedBytes, subLevelCount })
   }
 
   private async append(delta: VersionDelta): Promise<Version> {
@@ -526,6 +576,17 @@ export class LsmStore {
       return { safeEpoch, groups: { [group]: groupDelta } }
     })
     return done
+  }
+
+  /** Now and then, and once after opening: what dead writers left goes then. */
+  private vacuumByItself(): void {
+    const { vacuumEveryCommits } = this.options
+    if (vacuumEveryCommits === 0 || this.commitCount < this.nextVacuumCommit) return
+    this.nextVacuumCommit = this.commitCount + vacuumEveryCommits
+    this.vacuum().catch((thrown: unknown) => {
+      const error = toEngineError(thrown)
+      if (error.kind !== 'closed') this.init.onEvent?.({ kind: 'vacuumFailed', error })
+    })
   }
 
   private async vacuumOnce(): Promise<{ deleted: number }> {

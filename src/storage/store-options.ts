@@ -18,6 +18,11 @@ export interface StoreOptions {
   readonly tailCacheBytes: Bytes
   /** Longest run of adjacent blocks that one GET brings. */
   readonly fetchBytesMax: Bytes
+  /** Largest SST of a checkpoint whose blocks go into the block cache as it is written. */
+  readonly warmBytesMax: Bytes
+  /** Sub-levels of a group above which writers should slow down, and at which they should wait. */
+  readonly subLevelsSoft: number
+  readonly subLevelsHard: number
   readonly compaction: CompactionOptions
   /** Whether commits set off compactions by themselves. */
   readonly compactAutomatically: boolean
@@ -25,6 +30,8 @@ export interface StoreOptions {
   readonly keptCommitCount: number
   /** Age, by the object store's clock, below which nothing is vacuumed. Milliseconds. */
   readonly vacuumMinAgeMs: number
+  /** Commits after which a vacuum begins by itself; 0: never. The first one follows the first commit. */
+  readonly vacuumEveryCommits: number
   /** Only tests change it: it is part of the format. */
   readonly snapshotEvery: number
 }
@@ -37,6 +44,9 @@ const DEFAULTS: StoreOptions = {
   uploadConcurrency: 8,
   tailCacheBytes: mebibytes(64),
   fetchBytesMax: mebibytes(4),
+  warmBytesMax: mebibytes(8),
+  subLevelsSoft: 40,
+  subLevelsHard: 100,
   compaction: {
     tierSubLevelsMin: 8,
     tierSubLevelsMax: 16,
@@ -50,6 +60,7 @@ const DEFAULTS: StoreOptions = {
   compactAutomatically: true,
   keptCommitCount: 1000,
   vacuumMinAgeMs: 0,
+  vacuumEveryCommits: 500,
   snapshotEvery: SNAPSHOT_EVERY,
 }
 
@@ -60,6 +71,7 @@ export function storeOptions(given: Partial<StoreOptions> = {}): StoreOptions {
     options.sharedBufferSoftBytes <= options.sharedBufferHardBytes,
     'writers slow down before they stop',
   )
+  assert(options.subLevelsSoft <= options.subLevelsHard, 'writers slow down before they stop')
   assert(options.uploadConcurrency >= 1, 'an upload must be able to begin')
   assert(options.compaction.tierSubLevelsMin >= 2, 'a merge has two inputs')
   return options

@@ -312,19 +312,21 @@ describe('fetch', () => {
     const faulty = new FaultyObjectStore(world.bucket, world.env)
     const inserted: string[] = []
     const evicted: string[] = []
+    const sizes = { ...TINY_STORE, sstBytes: 1e6 as never, ...manual, ...options }
+    const changes: Record<string, string> = {}
+    for (let i = 0; i < 40; i++) changes[`1/key${i}`] = `value ${i}`
+    await world.commit(await world.open(undefined, sizes), 1, changes)
+    // Another process, which has nothing in memory.
     const store = await LsmStore.open({
       env: world.env,
       objects: faulty,
       jobs: new InlineJobs(),
-      options: { ...TINY_STORE, sstBytes: 1e6 as never, ...manual, ...options },
+      options: sizes,
       cache: {
         insert: (sstId, blockIndex) => inserted.push(`${sstId}/${blockIndex}`),
         evictSst: (sstId) => evicted.push(sstId),
       },
     })
-    const changes: Record<string, string> = {}
-    for (let i = 0; i < 40; i++) changes[`1/key${i}`] = `value ${i}`
-    await world.commit(store, 1, changes)
     const [sst] = eachSst(store.version)
     return { world, faulty, store, sst, inserted, evicted }
   }
@@ -383,6 +385,74 @@ describe('fetch', () => {
     if (body === undefined) throw new Error('no other object')
     world.objects.set(sstKey(sst.sstId), body)
     expect(await code(store.fetch(sst, { tail: true, blocks: [] }))).toBe('CORRUPTION')
+  })
+})
+
+describe('by itself', () => {
+  test('what was just written is cached, and nobody reads it back', async () => {
+    const world = new World()
+    const cached = new Map<string, Uint8Array>()
+    const store = await LsmStore.open({
+      env: world.env,
+      objects: world.bucket,
+      jobs: new InlineJobs(),
+      options: { ...TINY_STORE, ...manual },
+      cache: {
+        insert: (sstId, blockIndex, body) => cached.set(`${sstId}/${blockIndex}`, body.slice()),
+        evictSst: () => undefined,
+      },
+    })
+    await world.commit(store, 1, { '1/a': 'x', '1/b': 'y'.repeat(80), '1/c': 'z' })
+    const before = world.bucket.requests.get
+    for (const sst of eachSst(store.version)) {
+      await store.fetch(sst, { tail: true, blocks: [] })
+      expect(world.bucket.requests.get).toBe(before)
+      const blocks = Array.from({ length: sst.blockCount }, (_, index) => index)
+      for (const block of (await store.fetch(sst, { tail: false, blocks })).blocks) {
+        expect(cached.get(`${sst.sstId}/${block.blockIndex}`)).toEqual(block.body)
+      }
+    }
+  })
+
+  test('vacuums after the first commit, then now and then', async () => {
+    const world = new World()
+    await world.bucket.put(sstKey('0-5'), new Uint8Array(3))
+    const store = await world.open(undefined, { ...manual, vacuumEveryCommits: 3 })
+    const listsAfter: number[] = []
+    for (let at = 1; at <= 8; at++) {
+      await world.commit(store, at, { '1/a': `${at}` })
+      await store.vacuumIdle()
+      listsAfter.push(world.bucket.requests.list)
+    }
+    expect(world.objects.has(sstKey('0-5'))).toBe(false)
+    expect(listsAfter.map((count, i) => count > (listsAfter[i - 1] ?? 0))).toEqual([
+      true,
+      false,
+      false,
+      true,
+      false,
+      false,
+      true,
+      false,
+    ])
+  })
+
+  test('tells pressure by sub-levels and by bytes', async () => {
+    const world = new World()
+    const store = await world.open(undefined, { ...manual, subLevelsSoft: 2, subLevelsHard: 3 })
+    for (let at = 1; at <= 3; at++) await world.commit(store, at, { '1/a': `${at}` })
+    expect(store.pressure).toBe('stop')
+    await store.compact()
+    expect(store.pressure).toBe('none')
+    const told = world.events.flatMap((event) => (event.kind === 'pressure' ? event.pressure : []))
+    expect(told).toEqual(['slow', 'stop', 'none'])
+    const small = { sharedBufferSoftBytes: 10 as never, sharedBufferHardBytes: 40 as never }
+    const other = await new World().open(undefined, { ...manual, ...small })
+    const runs = world.runs(5, { '1/a': 'value' })
+    const done = other.commit({ epoch: epoch(5), runs, offsets: {} })
+    expect(other.pressure).toBe('slow')
+    await done
+    expect(other.pressure).toBe('none')
   })
 })
 

@@ -33,6 +33,7 @@ export const TINY_STORE: StoreOptions = storeOptions({
     outputBytes: bytes(600),
   },
   keptCommitCount: 2,
+  vacuumEveryCommits: 0,
   snapshotEvery: 4,
 })
 

@@ -56,6 +56,8 @@ export class Boundary {
 
   private follow(entry: LogEntry | null): void {
     if (entry === null) return
+    // Two reads may be under way at once: what the slower one brings is known already.
+    if (this.last !== null && entry.number <= this.last.number) return
     const boundary = boundaryOf(entry.payload)
     if (boundary === null || boundary < this.value) {
       throw new EngineError('CORRUPTION', 'a boundary entry moves back or names no number', {

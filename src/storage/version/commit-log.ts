@@ -16,7 +16,7 @@ import { Boundary } from './boundary.ts'
 import { type CommitPayload, decodePayload } from './commit-payload.ts'
 import { applyDelta, type VersionDelta } from './delta.ts'
 import { checkChain, type LogEntry, NumberedLog } from './numbered-log.ts'
-import { EMPTY_VERSION, type Version } from './version.ts'
+import { checkVersion, EMPTY_VERSION, type Version } from './version.ts'
 
 export const COMMIT_PREFIX = 'commit/'
 /** Every so many commits one carries the whole version. Part of the format. */
@@ -200,6 +200,7 @@ export class CommitLogReader {
     if (entry === null) return undefined
     const { databaseId, version } = decodePayload(entry, this.log.key(newest))
     if (version === undefined) throw this.corrupt(entry, 'it should carry a whole version')
+    checkVersion(version)
     return { databaseId, version, last: entry }
   }
 
@@ -228,6 +229,7 @@ export class CommitLogReader {
     if (version.versionId !== entry.number || version.generation !== entry.generation) {
       throw this.corrupt(entry, 'its version is not its own')
     }
+    if (payload.version !== undefined) checkVersion(version)
     return { databaseId: payload.databaseId, version, last: entry }
   }
 

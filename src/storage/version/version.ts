@@ -109,33 +109,42 @@ export function* eachSst(version: Version): Generator<SstMeta> {
 }
 
 /**
- * The rules that every version keeps. Linear in the SSTs of the groups given.
+ * The rules that every version keeps; for whole versions as they are read. Linear in the SSTs.
  * @throws CORRUPTION naming the SST that breaks one.
  */
-export function checkVersion(version: Version, groups: readonly Group[] = GROUPS): void {
+export function checkVersion(version: Version): void {
   if (version.safeEpoch > version.committedEpoch) throw broken('safe epoch above the committed', '')
-  for (const group of groups) {
+  for (const group of GROUPS) {
     const { subLevels, levels } = version.groups[group]
     if (levels.length !== LEVEL_COUNT) throw broken('wrong number of levels', group)
     const seen = new Set<string>()
     for (const subLevel of subLevels) {
-      if (subLevel.ssts.length === 0) throw broken('a sub-level without SSTs', group)
-      checkSsts(subLevel.ssts, !subLevel.overlapping, group, seen)
+      checkSubLevel(subLevel, group)
+      checkUnique(subLevel.ssts, seen)
     }
-    for (const level of levels) checkSsts(level, true, group, seen)
+    for (const level of levels) {
+      checkRun(level, true, group)
+      checkUnique(level, seen)
+    }
   }
 }
 
-function checkSsts(
-  ssts: readonly SstMeta[],
-  disjoint: boolean,
-  group: Group,
-  seen: Set<string>,
-): void {
+export function checkSubLevel(subLevel: SubLevel, group: Group): void {
+  if (subLevel.ssts.length === 0) throw broken('a sub-level without SSTs', group)
+  checkRun(subLevel.ssts, !subLevel.overlapping, group)
+}
+
+function checkUnique(ssts: readonly SstMeta[], seen: Set<string>): void {
+  for (const { sstId } of ssts) {
+    if (seen.has(sstId)) throw broken('an SST stands in two places', sstId)
+    seen.add(sstId)
+  }
+}
+
+/** @param disjoint whether they must follow one another in key order. */
+export function checkRun(ssts: readonly SstMeta[], disjoint: boolean, group: Group): void {
   for (let i = 0; i < ssts.length; i++) {
     const sst = ssts[i]
-    if (seen.has(sst.sstId)) throw broken('an SST stands in two places', sst.sstId)
-    seen.add(sst.sstId)
     if (sst.group !== group) throw broken('an SST of another group', sst.sstId)
     if (sst.entryCount === 0) throw broken('an SST without rows', sst.sstId)
     if (compareUserKeys(sst.smallest, sst.largest) > 0) throw broken('keys reversed', sst.sstId)

@@ -116,7 +116,6 @@ describe('applying a delta', () => {
     refused({}, { versionId: 9 })
     refused({}, { committedEpoch: epoch(0), safeEpoch: epoch(1) })
     refused({ removedSsts: ['nobody'] })
-    refused({ addedSubLevels: [subLevel(7, sst('a', 'a', 'b'))] })
     refused({ addedSubLevels: [subLevel(7)] })
     refused({ addedSubLevels: [subLevel(7, sst('n', 'z', 'a'))] })
     refused({
@@ -126,6 +125,9 @@ describe('applying a delta', () => {
       ],
     })
     checkVersion(FOUR)
+    // What a delta does not touch is checked when a whole version is read.
+    const twice = next(FOUR, { addedSubLevels: [subLevel(7, sst('a', 'a', 'b'))] })
+    expect(() => checkVersion(twice)).toThrow(/two places/)
   })
 })
 

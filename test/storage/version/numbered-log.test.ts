@@ -48,6 +48,21 @@ describe('entries', () => {
     expect(view.getUint32(object.length - 4, true)).toBe(checksum(object, 0, object.length - 4))
   })
 
+  test('an entry of format 1.0, byte for byte', () => {
+    const golden =
+      '54534b4c4f470d0a010000002400000095cd010103a27474a27070de0002aa6461746162617365496' +
+      '4a164a564656c7461de0000b42a64b3'
+    const object = encodeEntry({
+      number: 257,
+      generation: generation(3),
+      token: 'tt',
+      previousToken: 'pp',
+      payload: { databaseId: 'd', delta: {} },
+    })
+    expect(Buffer.from(object).toString('hex')).toBe(golden)
+    expect(decodeEntry(Buffer.from(golden, 'hex'), 'k').number).toBe(257)
+  })
+
   test('a newer major format is refused with both versions; a flipped bit there is corruption', () => {
     const object = encodeEntry(entry(1, 'a'))
     object[8] = 2
@@ -120,6 +135,23 @@ describe('the boundary', () => {
     for (const boundary of [one, two, new Boundary(memory)]) {
       expect(await boundary.refresh()).toBe(30)
     }
+  })
+
+  test('a slow read beside a fast one does not set it back', async () => {
+    const { memory } = setUp()
+    const env = new VirtualEnv()
+    const faulty = new FaultyObjectStore(memory, env)
+    const writer = new Boundary(memory)
+    await writer.advance(10, generation(1), 'a')
+    const reader = new Boundary(faulty)
+    await reader.refresh()
+    await writer.advance(20, generation(1), 'b')
+    await writer.advance(30, generation(1), 'c')
+    faulty.inject({ fault: 'delay', operation: 'get' })
+    const first = reader.refresh()
+    expect(await reader.refresh()).toBe(30)
+    expect(await first).toBe(30)
+    expect(await reader.refresh()).toBe(30)
   })
 
   test('one request when nothing was appended', async () => {

@@ -75,6 +75,8 @@ export class ByteListBuilder implements ByteList {
   count: number
   offsets: Uint32Array
   data: Uint8Array
+  /** Of `data`: writes 32 bits at once. */
+  view: DataView
   /** Bytes written; equals `offsets[count]` between items. */
   length: number
 
@@ -82,6 +84,7 @@ export class ByteListBuilder implements ByteList {
     this.count = 0
     this.offsets = new Uint32Array(itemCapacity + 1)
     this.data = new Uint8Array(byteCapacity)
+    this.view = new DataView(this.data.buffer)
     this.length = 0
   }
 
@@ -102,6 +105,7 @@ export class ByteListBuilder implements ByteList {
       const data = new Uint8Array(Math.max(this.length + byteCount, this.data.length * 2))
       data.set(this.data)
       this.data = data
+      this.view = new DataView(data.buffer)
     }
   }
 
@@ -226,7 +230,7 @@ export class KeyEncoder {
         this.inverts[index],
         rows,
         count,
-        target.data,
+        target,
         positions,
       )
     }
@@ -343,12 +347,13 @@ function writeKeyColumn(
   invert: number,
   rows: RowList | null,
   count: number,
-  data: Uint8Array,
+  target: ByteListBuilder,
   positions: Uint32Array,
 ): void {
+  const { data } = target
   if (encoding === 'integer' && column.form === NARROW && column.nulls === null && invert === 0) {
-    if (rows === null) writeIntegers(column.numbers, count, data, positions)
-    else writeIntegersAt(column.numbers, rows, count, data, positions)
+    if (rows === null) writeIntegers(column.numbers, count, target.view, positions)
+    else writeIntegersAt(column.numbers, rows, count, target.view, positions)
     return
   }
   const nulls = column.nulls
@@ -367,12 +372,15 @@ function writeKeyColumn(
 function writeIntegers(
   numbers: Float64Array,
   count: number,
-  data: Uint8Array,
+  view: DataView,
   positions: Uint32Array,
 ): void {
   for (let i = 0; i < count; i++) {
     const at = positions[i]
-    writeOrderedInteger(numbers[i], data, at)
+    const value = numbers[i]
+    view.setUint8(at, TAG_8)
+    view.setInt32(at + 1, (Math.floor(value * TWO_32_INVERSE) | 0) ^ 0x80000000)
+    view.setInt32(at + 5, value | 0)
     positions[i] = at + 9
   }
 }
@@ -381,12 +389,15 @@ function writeIntegersAt(
   numbers: Float64Array,
   rows: RowList,
   count: number,
-  data: Uint8Array,
+  view: DataView,
   positions: Uint32Array,
 ): void {
   for (let i = 0; i < count; i++) {
     const at = positions[i]
-    writeOrderedInteger(numbers[rows[i]], data, at)
+    const value = numbers[rows[i]]
+    view.setUint8(at, TAG_8)
+    view.setInt32(at + 1, (Math.floor(value * TWO_32_INVERSE) | 0) ^ 0x80000000)
+    view.setInt32(at + 5, value | 0)
     positions[i] = at + 9
   }
 }
@@ -812,13 +823,43 @@ function readKeyColumn(
   builder: ColumnBuilder,
 ): void {
   const nullTag = TAG_NULL ^ invert
-  for (let i = 0; i < count; i++) {
+  let first = 0
+  if (encoding === 'integer' && invert === 0 && builder.form === NARROW) {
+    first = readIntegerKeys(data, positions, count, builder)
+  }
+  for (let i = first; i < count; i++) {
     const at = positions[i]
     if (data[at] === nullTag) {
       builder.appendNull()
       positions[i] = at + 1
     } else positions[i] = readKeyValue(encoding, invert, data, at, builder)
   }
+}
+
+function viewOf(data: Uint8Array): DataView {
+  return new DataView(data.buffer, data.byteOffset, data.byteLength)
+}
+
+/** Reads ascending narrow integers until something else comes; returns how many. */
+function readIntegerKeys(
+  data: Uint8Array,
+  positions: Uint32Array,
+  count: number,
+  builder: ColumnBuilder,
+): number {
+  const view = viewOf(data)
+  const { numbers, length } = builder
+  let i = 0
+  for (; i < count; i++) {
+    const at = positions[i]
+    if (data[at] !== TAG_8 || at + 9 > data.length) break
+    const high = view.getInt32(at + 1) ^ 0x80000000
+    if (high <= -0x200000 || high >= 0x200000) break
+    numbers[length + i] = high * TWO_32 + view.getUint32(at + 5)
+    positions[i] = at + 9
+  }
+  builder.length = length + i
+  return i
 }
 
 function readKeyValue(
@@ -924,7 +965,12 @@ function readValueColumn(
   count: number,
   builder: ColumnBuilder,
 ): void {
-  for (let i = 0; i < count; i++) {
+  let first = 0
+  if (encoding === 'text') first = readTexts(data, positions, count, builder)
+  else if (encoding === 'integer' && builder.form === NARROW) {
+    first = readIntegers(data, positions, count, builder)
+  }
+  for (let i = first; i < count; i++) {
     const at = positions[i]
     if (data[at] === VALUE_NULL) {
       builder.appendNull()
@@ -934,6 +980,66 @@ function readValueColumn(
     else if (encoding === 'numeric') positions[i] = readNumeric(data, at, builder)
     else positions[i] = readInteger(data, at, builder)
   }
+}
+
+/** Reads narrow integers until something else comes; returns how many. */
+function readIntegers(
+  data: Uint8Array,
+  positions: Uint32Array,
+  count: number,
+  builder: ColumnBuilder,
+): number {
+  const view = viewOf(data)
+  const { numbers, length } = builder
+  // The last value may end where the data does: then its bytes are read one by one.
+  const last = data.length - 9
+  let i = 0
+  for (; i < count; i++) {
+    const at = positions[i]
+    if (at > last) break
+    const size = data[at]
+    if (size === 4) numbers[length + i] = view.getInt32(at + 1, true)
+    else if (size === 2) numbers[length + i] = view.getInt16(at + 1, true)
+    else if (size === 8) {
+      const high = view.getInt32(at + 5, true)
+      if (high <= -0x200000 || high >= 0x200000) break
+      numbers[length + i] = high * TWO_32 + view.getUint32(at + 1, true)
+    } else if (size === 1) numbers[length + i] = view.getInt8(at + 1)
+    else if (size === 0) numbers[length + i] = 0
+    else break
+    positions[i] = at + 1 + size
+  }
+  builder.length = length + i
+  return i
+}
+
+/** Reads short texts until something else comes; returns how many. */
+function readTexts(
+  data: Uint8Array,
+  positions: Uint32Array,
+  count: number,
+  builder: ColumnBuilder,
+): number {
+  let total = 0
+  let short = 0
+  for (; short < count; short++) {
+    const length = data[positions[short]] - TEXT_SHORT
+    if (length < 0 || length > TEXT_SHORT_MAX) break
+    total += length
+  }
+  builder.reserveData(total)
+  const { data: target, offsets, length: row } = builder
+  let out = offsets[row]
+  for (let i = 0; i < short; i++) {
+    const start = positions[i] + 1
+    const end = start + data[start - 1] - TEXT_SHORT
+    if (end > data.length) throw corruptRow(start)
+    for (let at = start; at < end; at++) target[out++] = data[at]
+    offsets[row + i + 1] = out
+    positions[i] = end
+  }
+  builder.length = row + short
+  return short
 }
 
 function readText(data: Uint8Array, at: number, builder: ColumnBuilder): number {

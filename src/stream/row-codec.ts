@@ -216,6 +216,10 @@ export class KeyEncoder {
       this.hashes = new Uint32Array(count * 2)
     }
     hashRowsAt(hashed, rows, count, this.hashes)
+    if (this.isFixed(parts)) {
+      this.encodeFixed(parts, rows, count, target)
+      return
+    }
     const positions = this.positions
     positions.fill(VNODE_BYTES, 0, count)
     for (let index = 0; index < parts.length; index++) {
@@ -234,6 +238,85 @@ export class KeyEncoder {
         positions,
       )
     }
+  }
+
+  /** True where every column is non-null narrow integers, ascending: all keys have one length. */
+  private isFixed(parts: readonly Column[]): boolean {
+    for (let index = 0; index < parts.length; index++) {
+      const column = parts[index]
+      if (this.encodings[index] !== 'integer' || this.inverts[index] !== 0) return false
+      if (column.form !== NARROW || column.nulls !== null) return false
+    }
+    return parts.length * 9 + VNODE_BYTES <= KEY_BYTES_MAX
+  }
+
+  private encodeFixed(
+    parts: readonly Column[],
+    rows: RowList | null,
+    count: number,
+    target: ByteListBuilder,
+  ): void {
+    const stride = VNODE_BYTES + parts.length * 9
+    target.reserve(count, count * stride)
+    const start = target.length
+    writeFixedHeads(this.hashes, count, stride, target)
+    for (let index = 0; index < parts.length; index++) {
+      const at = start + VNODE_BYTES + index * 9
+      const { numbers } = parts[index]
+      if (rows === null) writeFixed(numbers, count, target.view, at, stride)
+      else writeFixedAt(numbers, rows, count, target.view, at, stride)
+    }
+  }
+}
+
+/** Appends `count` items of `stride` bytes, of which only the vnode is written. */
+function writeFixedHeads(
+  hashes: Uint32Array,
+  count: number,
+  stride: number,
+  target: ByteListBuilder,
+): void {
+  const { offsets, view } = target
+  let item = target.count
+  let at = target.length
+  offsets[item] = at
+  for (let i = 0; i < count; i++) {
+    view.setUint16(at, vnodeOfHash(hashes[i]))
+    at += stride
+    offsets[++item] = at
+  }
+  target.count = item
+  target.length = at
+}
+
+function writeFixed(
+  numbers: Float64Array,
+  count: number,
+  view: DataView,
+  start: number,
+  stride: number,
+): void {
+  for (let i = 0, at = start; i < count; i++, at += stride) {
+    const value = numbers[i]
+    view.setUint8(at, TAG_8)
+    view.setInt32(at + 1, (Math.floor(value * TWO_32_INVERSE) | 0) ^ 0x80000000)
+    view.setInt32(at + 5, value | 0)
+  }
+}
+
+function writeFixedAt(
+  numbers: Float64Array,
+  rows: RowList,
+  count: number,
+  view: DataView,
+  start: number,
+  stride: number,
+): void {
+  for (let i = 0, at = start; i < count; i++, at += stride) {
+    const value = numbers[rows[i]]
+    view.setUint8(at, TAG_8)
+    view.setInt32(at + 1, (Math.floor(value * TWO_32_INVERSE) | 0) ^ 0x80000000)
+    view.setInt32(at + 5, value | 0)
   }
 }
 

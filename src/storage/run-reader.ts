@@ -336,7 +336,7 @@ export class RunReader {
     let keyBytes = 0
     for (let i = 0; i < count; i++) keyBytes += this.keyBytesOf(items[i])
     const bytes = new Uint8Array(keyBytes)
-    const records = new Uint32Array(count * RECORD_WORDS)
+    const records = new Int32Array(count * RECORD_WORDS)
     let at = 0
     for (let i = 0; i < count; i++) {
       const length = this.keyBytesOf(items[i])

@@ -247,9 +247,11 @@ export class BlockCache {
       Atomics.add(headers, slot * HEADER_WORDS + STATE, EVICTING)
       return slot
     }
-    // Each turn shortens a queue, lowers a count or meets a pin: four of each slot are plenty.
-    for (let turn = this.slotCount * (TOUCHES_MAX + 2); turn > 0; turn--) {
-      const fromSmall = owner.small.size > owner.smallMax || owner.main.size === 0
+    // After a pin the other queue has its turn, so that every slot is met once its touches are used up.
+    let other = false
+    for (let turn = this.slotCount * (TOUCHES_MAX + 2) * 2; turn > 0; turn--) {
+      const smallFirst = owner.small.size > owner.smallMax !== other
+      const fromSmall = owner.main.size === 0 || (smallFirst && owner.small.size > 0)
       const queue = fromSmall ? owner.small : owner.main
       const slot = queue.shift()
       const at = slot * HEADER_WORDS
@@ -259,6 +261,7 @@ export class BlockCache {
         owner.main.push(slot)
       } else if (Atomics.compareExchange(headers, at + STATE, 0, EVICTING) !== 0) {
         queue.push(slot)
+        other = !other
       } else {
         if (fromSmall) owner.remember(ghostKey(headers[at + HASH], headers[at + BLOCK_INDEX]))
         this.forget(slot)

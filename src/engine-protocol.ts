@@ -66,6 +66,8 @@ export interface EngineMetrics {
   /** Rows that sources gave to operators, and outside events they passed. */
   readonly sourceRows: number
   readonly sourceEvents: number
+  /** Committed position of each source split, `<sourceId>/<split>`: where a restart goes on. */
+  readonly committedOffsets: Readonly<Record<string, unknown>>
   readonly stateBytes: number
   readonly arenaBytes: number
   readonly bufferedBytes: number

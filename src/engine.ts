@@ -537,6 +537,7 @@ export class Engine {
       generation: store.generation,
       sourceRows: sum((metrics) => metrics.sourceRows),
       sourceEvents: sum((metrics) => metrics.sourceEvents),
+      committedOffsets: store.version.offsets,
       stateBytes: sum((metrics) => metrics.stateBytes),
       arenaBytes: sum((metrics) => metrics.arenaBytes),
       bufferedBytes: coordinator.bufferedBytes,

@@ -23,7 +23,7 @@ function runOnce({ store, events, rate, killAfterMs, signal = 'SIGKILL' }) {
     createInterface({ input: running.stdout }).on('line', (line) => {
       const message = JSON.parse(line)
       said.push({ ...message, at: performance.now() })
-      if (message.kind === 'opened' && killAfterMs !== null) {
+      if (message.kind === 'running' && killAfterMs !== null) {
         setTimeout(() => running.kill(signal), killAfterMs)
       }
     })
@@ -53,12 +53,8 @@ export async function killLoop({ kills, store, seed, events = 1_000_000 }) {
     const { said, code, killedBy } = await runOnce({ store, events, rate, killAfterMs })
     const opened = last(said, 'opened')
     if (opened !== undefined && opened.committedEpoch < acknowledged) lostAcknowledgements++
-    const firstEvents = said.find((message) => message.kind === 'events' && message.sourceEvents > 0)
-    if (firstEvents !== undefined && eventsBefore > 0) {
-      // What it read since it opened is not replay.
-      const sinceOpened = ((firstEvents.at - opened.at) / 1000) * rate * 3
-      replayedMax = Math.max(replayedMax, eventsBefore - (firstEvents.sourceEvents - sinceOpened))
-    }
+    // All that had been read and was not committed is read again.
+    if (opened !== undefined) replayedMax = Math.max(replayedMax, eventsBefore - opened.resumed)
     for (const message of said) {
       if (message.kind === 'acknowledged') acknowledged = Math.max(acknowledged, message.epoch)
       if (message.kind === 'events') eventsBefore = Math.max(eventsBefore, message.sourceEvents)

@@ -25,7 +25,8 @@ const hash = (rows) => {
 
 const db = await open(store, { parallelism: 2, checkpointIntervalMs: 500, barrierIntervalMs: 50 })
 const first = await db.metrics()
-say({ kind: 'opened', committedEpoch: first.committedEpoch, generation: first.generation })
+const resumed = Object.values(first.committedOffsets).reduce((sum, { events: at }) => sum + at, 0)
+say({ kind: 'opened', committedEpoch: first.committedEpoch, generation: first.generation, resumed })
 process.on('SIGTERM', async () => {
   const asked = performance.now()
   await db.close()

@@ -148,8 +148,19 @@ function valuesChunk(plan: QueryPlan, values: QueryValues): Chunk {
 }
 
 function appendValue(builder: ColumnBuilder, value: Expression, one: Chunk): void {
-  if (value.kind === 'literal' && value.value === null) builder.appendNull()
-  else builder.appendFrom(compileExpressions([value])(one)[0], 0)
+  if (value.kind !== 'literal') {
+    builder.appendFrom(compileExpressions([value])(one)[0], 0)
+    return
+  }
+  // Literals are nearly all of a long VALUES list: not one compiled function for each.
+  const { type, value: given, scale } = value
+  if (given === null) builder.appendNull()
+  else if (type === 'varchar' || type === 'bytea') {
+    const bytes = Buffer.from(String(given), type === 'bytea' ? 'hex' : 'utf8')
+    builder.appendText(bytes, 0, bytes.length)
+  } else if (type === 'numeric') builder.appendScaled(BigInt(given), scale)
+  else if (typeof given === 'string') builder.appendBigint(BigInt(given))
+  else builder.appendNumber(Number(given))
 }
 
 /** The key prefix that the conditions name; null when it does not say where the rows live. */

@@ -19,6 +19,7 @@ import {
   textLiteral,
   typeName,
 } from './coercion.ts'
+import { foldConstants } from './fold.ts'
 import { bindFunction, isAggregate, isScalar } from './functions.ts'
 import type { Scope } from './scope.ts'
 import { sqlError, unsupported } from './sql-error.ts'
@@ -243,9 +244,11 @@ export class ExpressionBinder {
     const values = [ast.argument, ...ast.items].map((item) => this.bind(item))
     const operands = unify(values)
     if (operands === null) throw noOperator('=', values, ast.position)
-    const [argument, ...items] = operands
+    const argument = operands[0]
+    const items = operands.slice(1).map(foldConstants)
     if (items.every((item) => item.kind === 'literal')) {
-      return negateIf(ast.negated, { kind: 'call', name: 'in', args: operands, type: 'boolean' })
+      const args = [argument, ...items]
+      return negateIf(ast.negated, { kind: 'call', name: 'in', args, type: 'boolean' })
     }
     const tests = items.map(
       (item): Expression => ({
@@ -404,7 +407,7 @@ function arithmetic(name: ScalarFunction, left: Bound, right: Bound): Expression
     args,
     type,
   })
-  const [a, b] = operandTypes(left, right)
+  const [a, b] = operandTypes(name, left, right)
   const type = commonType(a, b)
   if (type !== null && isNumber(type)) {
     if (name === 'modulo' && (type === 'real' || type === 'double')) return null
@@ -413,9 +416,10 @@ function arithmetic(name: ScalarFunction, left: Bound, right: Bound): Expression
   return temporal(name, coerce(left, a), coerce(right, b))
 }
 
-/** An unknown literal takes the other side's type, or is an interval beside a point in time. */
-function operandTypes(left: Bound, right: Bound): [DataType, DataType] {
-  const other = (type: DataType): DataType => (isDateLike(type) ? 'interval' : type)
+/** An unknown literal takes the other side's type; added to a point in time it is an interval. */
+function operandTypes(name: ScalarFunction, left: Bound, right: Bound): [DataType, DataType] {
+  const other = (type: DataType): DataType =>
+    name === 'add' && isDateLike(type) ? 'interval' : type
   const a = left.expression.type
   const b = right.expression.type
   if (left.unknown && right.unknown) return ['varchar', 'varchar']

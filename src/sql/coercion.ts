@@ -272,6 +272,8 @@ export function intervalMicros(text: string, unit: string | null, position: numb
     }
     const part = INTERVAL_PART.exec(rest)
     if (part === null) throw invalid()
+    // A number without a unit only as the last part.
+    if (part[2] === '' && rest.slice(part[0].length).trim() !== '') throw invalid()
     const name = part[2] === '' ? (unit ?? 'second') : part[2].toLowerCase()
     const singular = Object.hasOwn(UNIT_MICROS, name) ? name : name.replace(/s$/, '')
     if (/^(month|mon|year|yr|decade|century|y)$/.test(singular)) {

@@ -27,8 +27,9 @@ export function optimize(plan: LogicalPlan): LogicalPlan {
 function pushDown(plan: LogicalPlan, predicates: readonly Expression[]): LogicalPlan {
   switch (plan.kind) {
     case 'scan':
-    case 'values':
       return filter(plan, predicates)
+    case 'values':
+      return filter({ ...plan, rows: plan.rows.map((row) => row.map(foldConstants)) }, predicates)
     case 'filter': {
       const own = conjuncts(foldConstants(plan.predicate)).filter((item) => !isTrue(item))
       return pushDown(plan.input, [...own, ...predicates])
@@ -73,6 +74,7 @@ function pushIntoJoin(
   const leftKeys = [...plan.leftKeys]
   const rightKeys = [...plan.rightKeys]
   for (const item of pool) {
+    if (isTrue(item)) continue
     const columns = [...columnsOf(item)]
     const key = keyOf(item, width)
     if (columns.every((index) => index < width)) left.push(item)

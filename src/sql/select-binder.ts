@@ -14,6 +14,7 @@ import {
 import type { Catalog } from './catalog.ts'
 import { getObject } from './catalog.ts'
 import { typeName } from './coercion.ts'
+import { foldConstants } from './fold.ts'
 import { aggregateName, aggregateType, isAggregate } from './functions.ts'
 import { joinRelations, type Relation } from './join-tree.ts'
 import {
@@ -184,7 +185,7 @@ class SelectBinder {
       const message = `the time column of TUMBLE is of type ${typeName(time.type)}, not a timestamp`
       throw sqlError('42804', message, item.timeColumn.position)
     }
-    const size = binder.typed(item.size)
+    const size = foldConstants(binder.typed(item.size))
     if (size.type !== 'interval' || size.kind !== 'literal' || Number(size.value) <= 0) {
       const hint = "write INTERVAL '10' SECOND"
       throw sqlError('42804', 'TUMBLE takes a positive interval', item.size.position, hint)
@@ -293,11 +294,7 @@ class SelectBinder {
 
   private count(ast: ExpressionAst | null, clause: string): number | null {
     if (ast === null) return null
-    const value = new ExpressionBinder({
-      scope: new Scope([]),
-      parameters: this.context.parameters,
-      clause,
-    }).typed(ast)
+    const value = foldConstants(this.binder(new Scope([]), clause).typed(ast))
     if (value.kind !== 'literal')
       throw unsupported(`${clause} that is not a constant is`, ast.position)
     if (value.value === null) return null

@@ -1,8 +1,14 @@
 /** Entry of a pool thread: runs one job at a time and answers in wire form, as thrown errors lose code and context. */
+import { setPriority } from 'node:os'
 import { performance } from 'node:perf_hooks'
+import { isMainThread } from 'node:worker_threads'
 import { toWire, type WireError } from '../common/errors.ts'
 import type { Job, JobOutput } from './job.ts'
 import { runJob } from './jobs.ts'
+
+/** Engine threads yield to the user's thread when cores are short. On Linux alone this means a thread, not the process. */
+const NICE = 5
+if (process.platform === 'linux' && !isMainThread) setPriority(NICE)
 
 /** What crosses back to the thread that asked. */
 export type JobReply =

@@ -161,6 +161,7 @@ class RecordBatch {
 
   private ensureKeyBytes(more: number): void {
     if (this.keyBytes + more <= this.bytes.length) return
+    assert(this.keyBytes + more < 2 ** 31, 'the keys of one table and checkpoint are below 2 GiB')
     const grown = new Uint8Array((this.keyBytes + more) * 2)
     grown.set(this.bytes.subarray(0, this.keyBytes))
     this.bytes = grown
@@ -203,9 +204,8 @@ function mergeInputs(job: MergeJob, writer: SstWriter): number {
   for (let cursor = merge.current; !cursor.isDone; cursor = merge.current) {
     if (cursor.tableId !== table) {
       table = cursor.tableId
-      // A table that the job does not name was created later than the job's view of the catalog can tell:
-      // without a filter its rows stay right.
-      writer.startTable(table, prefixColumns.get(table) ?? 0)
+      // The job's view of the catalog may be older than a table: it keeps the filter that its SST has.
+      writer.startTable(table, prefixColumns.get(table) ?? cursor.prefixColumns)
     }
     const entry = cursor.entry
     writer.add(

@@ -56,6 +56,12 @@ export class SstCursor {
     return this.blockStart + this.entry.valueEnd
   }
 
+  /** Columns that the filter of the entry's table covers in this SST. */
+  get prefixColumns(): number {
+    const table = this.tail?.properties().tables.find((item) => item.tableId === this.tableId)
+    return table?.prefixColumns ?? 0
+  }
+
   /** Goes to the next entry, or sets `isDone`. @throws CORRUPTION */
   next(): void {
     if (this.entry.next()) return

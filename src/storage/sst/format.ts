@@ -1,6 +1,6 @@
 /**
- * The tail of an SST: index, filters, properties and footer, as bytes. Shared by the writer (sst-builder.ts)
- * and the reader (sst-reader.ts); drawn in docs/format.md ("SST tail").
+ * The tail of an SST: index, filters, properties and footer, as bytes. Shared by the writer (tail.ts)
+ * and the reader (sst-reader.ts); drawn in docs/format.md ("Index" to "Footer").
  *
  * ```
  * object     = block × n | tail

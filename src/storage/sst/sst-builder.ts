@@ -4,26 +4,15 @@
  * Hot path: `add` runs once per entry that a checkpoint or a compaction writes.
  */
 import { assert } from '../../common/assert.ts'
-import { checksum } from '../../common/hash.ts'
 import { epoch, type TableId, tableId } from '../../common/ids.ts'
 import { EPOCH_BYTES, skipColumns, TABLE_ID_BYTES, VNODE_BYTES } from '../key.ts'
 import type { Group, SstMeta } from '../version/version.ts'
-import { Block, BlockCursor, writeU32 } from './block.ts'
+import { Block, BlockCursor } from './block.ts'
 import { BlockBuilder } from './block-builder.ts'
 import { FILTER_BITS_PER_KEY, fillFilter, filterBytes, prefixHash } from './filter.ts'
-import {
-  FILTER_RECORD_BYTES,
-  FOOTER_END_BYTES,
-  FOOTER_OFFSETS_BYTES,
-  FORMAT_MAJOR,
-  FORMAT_MINOR,
-  INDEX_RECORD_BYTES,
-  SST_MAGIC,
-  type SstProperties,
-  type TableProperties,
-  writeU64,
-} from './format.ts'
+import { INDEX_RECORD_BYTES, type SstProperties, type TableProperties } from './format.ts'
 import { encodeProperties } from './properties.ts'
+import { encodeTail, type IndexRecord, type TableFilter } from './tail.ts'
 
 export interface SstBuilderOptions {
   readonly databaseId: string
@@ -42,20 +31,6 @@ export interface BuiltSst {
   readonly meta: SstMeta
   readonly body: SharedArrayBuffer
   readonly length: number
-}
-
-interface IndexRecord {
-  readonly offset: number
-  readonly storedBytes: number
-  readonly bodyBytes: number
-  readonly entryCount: number
-  readonly firstKey: Uint8Array
-}
-
-interface TableFilter {
-  readonly tableId: number
-  readonly prefixCount: number
-  readonly bits: Uint8Array
 }
 
 export class SstBuilder {
@@ -233,13 +208,18 @@ export class SstBuilder {
     assert(this.entryCount > 0, 'an SST has rows')
     const meta = this.makeMeta()
     const tailOffset = this.length
-    const indexAt = this.length
-    this.appendIndex()
-    const filtersAt = this.length
-    this.appendFilters()
-    const propertiesAt = this.length
-    this.append(encodeProperties(this.makeProperties(meta)))
-    this.appendFooter(tailOffset, indexAt, filtersAt, propertiesAt)
+    const properties = encodeProperties(this.makeProperties(meta))
+    const { databaseId, sstId } = this.options
+    this.append(
+      encodeTail({
+        tailOffset,
+        index: this.index,
+        filters: this.filters,
+        properties,
+        databaseId,
+        sstId,
+      }),
+    )
     return {
       meta: { ...meta, sizeBytes: this.length, tailOffset },
       body: this.body,
@@ -291,76 +271,6 @@ export class SstBuilder {
       largest: meta.largest,
       tables: this.tables,
     }
-  }
-
-  private appendIndex(): void {
-    const keysBytes = this.index.reduce((total, record) => total + record.firstKey.length, 0)
-    const section = new Uint8Array(4 + this.index.length * INDEX_RECORD_BYTES + keysBytes)
-    const keysAt = section.length - keysBytes
-    writeU32(section, 0, this.index.length)
-    let at = 4
-    let keyEnd = 0
-    for (const record of this.index) {
-      section.set(record.firstKey, keysAt + keyEnd)
-      keyEnd += record.firstKey.length
-      writeU64(section, at, record.offset)
-      writeU32(section, at + 8, record.storedBytes)
-      writeU32(section, at + 12, record.bodyBytes)
-      writeU32(section, at + 16, record.entryCount)
-      writeU32(section, at + 20, keyEnd)
-      at += INDEX_RECORD_BYTES
-    }
-    this.append(section)
-  }
-
-  private appendFilters(): void {
-    const head = new Uint8Array(4 + this.filters.length * FILTER_RECORD_BYTES)
-    writeU32(head, 0, this.filters.length)
-    let at = 4
-    let bitsAt = head.length
-    for (const filter of this.filters) {
-      writeU32(head, at, filter.tableId)
-      writeU32(head, at + 4, bitsAt)
-      writeU32(head, at + 8, filter.bits.length)
-      writeU32(head, at + 12, filter.prefixCount)
-      at += FILTER_RECORD_BYTES
-      bitsAt += filter.bits.length
-    }
-    this.append(head)
-    for (const filter of this.filters) this.append(filter.bits)
-  }
-
-  private appendFooter(
-    tailOffset: number,
-    indexAt: number,
-    filtersAt: number,
-    propertiesAt: number,
-  ): void {
-    const encoder = new TextEncoder()
-    const databaseId = encoder.encode(this.options.databaseId)
-    const sstId = encoder.encode(this.options.sstId)
-    assert(databaseId.length < 256 && sstId.length < 256, 'ids are at most 255 bytes')
-    const idsBytes = 2 + databaseId.length + sstId.length
-    const footer = new Uint8Array(FOOTER_OFFSETS_BYTES + idsBytes + FOOTER_END_BYTES)
-    writeU64(footer, 0, indexAt)
-    writeU64(footer, 8, filtersAt)
-    writeU64(footer, 16, propertiesAt)
-    writeU64(footer, 24, this.length + footer.length)
-    footer[FOOTER_OFFSETS_BYTES] = databaseId.length
-    footer.set(databaseId, FOOTER_OFFSETS_BYTES + 1)
-    const sstAt = FOOTER_OFFSETS_BYTES + 1 + databaseId.length
-    footer[sstAt] = sstId.length
-    footer.set(sstId, sstAt + 1)
-    const end = footer.length
-    writeU32(footer, end - FOOTER_END_BYTES, end)
-    footer[end - 16] = FORMAT_MAJOR
-    footer[end - 15] = FORMAT_MAJOR >>> 8
-    footer[end - 14] = FORMAT_MINOR
-    footer[end - 13] = FORMAT_MINOR >>> 8
-    footer.set(SST_MAGIC, end - 12)
-    this.append(footer)
-    const crcAt = this.length - 4
-    writeU32(this.bytes, crcAt, checksum(this.bytes, tailOffset, crcAt))
   }
 }
 

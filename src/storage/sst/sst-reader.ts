@@ -1,7 +1,7 @@
 /**
  * The reader's side of an SST's tail: which block may hold a key, where it lies, and whether a table's filter
  * excludes a prefix. It keeps the tail's bytes (which may be shared memory) and a few typed arrays. See
- * format.ts and docs/format.md ("SST tail").
+ * format.ts and docs/format.md ("Index" to "Footer").
  * Hot path: `findBlock` and `mayContain` run once per SST and key looked up.
  */
 import { compareBytes } from '../../common/bytes.ts'

@@ -189,6 +189,17 @@ describe('merge', () => {
     expect(runJob(mergeJob([], 0)).ssts).toEqual([])
   })
 
+  test('a table that the job does not name keeps its filter', () => {
+    const item = { tableId: 9, key: tableKey(0, 1), epoch: 5, value: null }
+    const inputs = runJob(encodeJob([sealedRun([item])], 0)).ssts
+    const [named] = runJob(mergeJob(inputs, 0)).ssts
+    const [unnamed] = runJob(mergeJob(inputs, 0, { tables: [] })).ssts
+    expect(hex(new Uint8Array(unnamed.body, 0, unnamed.length))).toBe(
+      hex(new Uint8Array(named.body, 0, named.length)),
+    )
+    expect(tailOf(unnamed).properties().tables[0].prefixColumns).toBe(1)
+  })
+
   test('a flipped bit anywhere in an input is CORRUPTION', () => {
     const items = Array.from({ length: 12 }, (_, id) => ({
       tableId: 1,

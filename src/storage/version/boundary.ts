@@ -11,11 +11,15 @@ import { type LogEntry, NumberedLog } from './numbered-log.ts'
 export const BOUNDARY_PREFIX = 'boundary/'
 
 export class Boundary {
+  private readonly objects: ObjectStore
   private readonly log: NumberedLog
   private last: LogEntry | null = null
+  /** Whether the log was listed: from then on one GET tells. */
+  private started = false
   private value = 0
 
   constructor(objects: ObjectStore) {
+    this.objects = objects
     this.log = new NumberedLog(objects, BOUNDARY_PREFIX)
   }
 
@@ -24,19 +28,18 @@ export class Boundary {
     return this.value
   }
 
-  /** Reads what was appended since; the first time by galloping. One request when nothing was. */
+  /** Reads what was appended since; the first time it looks for the start. One request when nothing was. */
   async refresh(): Promise<number> {
-    if (this.last === null) {
-      const newest = await this.log.newest(1)
-      if (newest === null) return this.value
-      this.follow(await this.log.read(newest))
+    if (!this.started) {
+      const listed = await this.newestListed()
+      if (listed !== null) this.follow(await this.log.read(listed))
+      this.started = true
     }
-    while (this.last !== null) {
-      const next = await this.log.read(this.last.number + 1)
-      if (next === null) break
+    for (;;) {
+      const next = await this.log.read((this.last?.number ?? 0) + 1)
+      if (next === null) return this.value
       this.follow(next)
     }
-    return this.value
   }
 
   /** Makes `number` the boundary unless it is beyond already. @param token unique to this call. */
@@ -52,6 +55,18 @@ export class Boundary {
       const result = await this.log.append(entry)
       if (result.kind === 'appended') this.follow(entry)
     }
+  }
+
+  /** Largest number of a listing: only where to begin, since reading goes on from there. */
+  private async newestListed(): Promise<number | null> {
+    let newest: number | null = null
+    for await (const page of this.objects.list(BOUNDARY_PREFIX)) {
+      for (const { key } of page) {
+        const number = this.log.numberOf(key)
+        if (number !== null && (newest === null || number > newest)) newest = number
+      }
+    }
+    return newest
   }
 
   private follow(entry: LogEntry | null): void {

@@ -178,6 +178,26 @@ describe('channels', () => {
     expect(quick.stats.blockedMs).toBe(0)
   })
 
+  test('channels within a worker have the same bound', () => {
+    const exchange = new Exchange({
+      workerIndex: 0,
+      rings: [[null]],
+      wake: () => undefined,
+      windowBytes: 2048,
+    })
+    const { input, output } = exchange.openLocal(0)
+    const chunk = numbers(Array.from({ length: 100 }, (_, i) => i))
+    for (let i = 0; i < 5; i++) output.sendRows(chunk, null, 0, 100)
+    expect([input.length, output.blocked]).toEqual([2, true])
+    // By reference: nothing is copied.
+    expect(input.peek()).toEqual({ kind: 'chunk', chunk })
+    input.shift()
+    expect([output.drain(), input.length]).toEqual([false, 2])
+    input.shift()
+    input.shift()
+    expect([output.drain(), input.length]).toEqual([true, 2])
+  })
+
   test('two workers that fill each other’s rings go on', () => {
     // Rings so small that credit frames do not fit beside the rows, windows so large that rings are the limit.
     const { a, b } = pair(128 + 192, 100_000)

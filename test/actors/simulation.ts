@@ -91,16 +91,26 @@ class RecordingOperator implements Operator {
   private readonly name: string
   private readonly held: string[] = []
   private current: Record[] = []
+  private prepared: Chunk | Barrier | null = null
+  private read: Pending | null = null
 
   constructor(worker: SimulatedWorker, name: string) {
     this.worker = worker
     this.name = name
     this.tables = [{ name } as unknown as LocalTable]
   }
-  prepare(): Pending | null {
-    return this.worker.maybeRead()
+  prepare(_input: number, chunk: Chunk): Pending | null {
+    this.prepared = chunk
+    return (this.read = this.worker.maybeRead())
+  }
+  /** The contract: prepared for exactly this, and what it asked for has come. */
+  private checkPrepared(what: Chunk | Barrier): void {
+    if (this.prepared !== what) throw new RangeError('applied what was not prepared')
+    if (this.read !== null && !this.read.poll()) throw new RangeError('applied before the read')
+    this.prepared = null
   }
   apply(input: number, chunk: Chunk, output: Output): void {
+    this.checkPrepared(chunk)
     for (const { cells } of plainRows(chunk)) {
       const record = { worker: this.worker.index, input, row: cells.join(','), epoch: -1 }
       this.current.push(record)
@@ -109,10 +119,12 @@ class RecordingOperator implements Operator {
     }
     output.emit(chunk)
   }
-  prepareFlush(): Pending | null {
-    return this.worker.maybeRead()
+  prepareFlush(barrier: Barrier): Pending | null {
+    this.prepared = barrier
+    return (this.read = this.worker.maybeRead())
   }
   flush(barrier: Barrier): void {
+    this.checkPrepared(barrier)
     for (const record of this.current) record.epoch = barrier.epoch
     this.current = []
   }
@@ -174,6 +186,8 @@ export class SimulatedWorker {
   readonly simulation: Simulation
   readonly dice: Dice
   readonly loop: WorkerLoop
+  /** Posted, not yet there: each worker's port has its own delay. */
+  readonly transit: ToWorker[] = []
   readonly inbox: ToWorker[] = []
   readonly outbox: FromWorker[] = []
   readonly requests: number[] = []
@@ -206,7 +220,7 @@ export class SimulatedWorker {
     if (this.dice.next(4) > 0) return null
     const request = this.nextRequest++
     this.requests.push(request)
-    return { poll: () => this.arrived.delete(`sst-${request}`) }
+    return { poll: () => this.arrived.has(`sst-${request}`) }
   }
 
   private storage(): WorkerStorage {
@@ -338,7 +352,7 @@ export class Simulation {
   }
 
   post(message: ToWorker): void {
-    for (const worker of this.workers) worker.inbox.push(message)
+    for (const worker of this.workers) worker.transit.push(message)
   }
 
   deploy(jobs: readonly JobPlan[], offsets = {}, recovered = false): void {
@@ -381,7 +395,7 @@ export class Simulation {
     this.clockMs += 0.5
     if (this.fetches.length > 0 && this.dice.next(3) === 0) {
       const [{ worker, sstId }] = this.fetches.splice(this.dice.next(this.fetches.length), 1)
-      this.workers[worker].inbox.push({
+      this.workers[worker].transit.push({
         kind: 'fetched',
         sstId,
         tail: null,
@@ -390,6 +404,7 @@ export class Simulation {
       })
     }
     const worker = this.workers[this.dice.next(this.workerCount)]
+    if (this.dice.next(3) === 0) worker.inbox.push(...worker.transit.splice(0))
     worker.loop.step()
     for (const message of worker.outbox.splice(0)) this.handle(worker.index, message)
   }

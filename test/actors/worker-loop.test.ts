@@ -311,7 +311,7 @@ describe('worker loops', () => {
         ])
         const batch = new Uint8Array(encodedBytes(chunk))
         encodeChunk(chunk, batch, 0)
-        simulation.workers[target].inbox.push({ kind: 'dml', tableId: 70, batch })
+        simulation.workers[target].transit.push({ kind: 'dml', tableId: 70, batch })
       }
       simulation.deploy([DML_JOB], { '70/0': { nextRowId: 5 } }, true)
       simulation.barrier({ start: [3] })

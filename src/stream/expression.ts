@@ -36,7 +36,23 @@ import { isText } from './schema.ts'
 const SAFE_MAX_BIG = BigInt(Number.MAX_SAFE_INTEGER)
 /** Chunks that start in the wide mode after one needed it. */
 const WIDE_CHUNKS = 16
+/**
+ * Loops kept for one expression. Beyond them one loop serves all that differ only in which columns have
+ * nulls: ten columns would else need a thousand.
+ */
+const VARIANTS_MAX = 16
 const NO_BYTES = new Uint8Array(0)
+let noNulls = new Uint8Array(2048)
+
+/** The same column with a null flag for each row. */
+function nullable(column: Column, rowCount: number): Column {
+  if (column.nulls !== null) return column
+  if (noNulls.length < rowCount) noNulls = new Uint8Array(rowCount * 2)
+  const { type, scale } = column
+  if (column.form === TEXT) return Column.text(type, column.offsets, column.data, noNulls)
+  if (column.form === WIDE) return Column.wide(type, column.wide, noNulls, scale)
+  return Column.narrow(type, column.numbers, noNulls, scale)
+}
 
 /** What generated source may call, by name. Frozen words: nothing here comes from a user. */
 const HELPERS = {
@@ -155,8 +171,9 @@ class Program {
   }
 
   /** The value of each row; hidden rows hold 0 or the empty text. */
-  column(chunk: Chunk): Column {
+  column(given: Chunk): Column {
     const { type } = this.expression
+    const chunk = this.simplified(given)
     for (let wide = this.startsWide(chunk); ; ) {
       const variant = this.variant(chunk, wide)
       if (variant.needsWide) {
@@ -177,7 +194,8 @@ class Program {
   }
 
   /** 1 where true; 0 where false, null or hidden. */
-  mask(chunk: Chunk, out: Uint8Array): void {
+  mask(given: Chunk, out: Uint8Array): void {
+    const chunk = this.simplified(given)
     for (let wide = this.startsWide(chunk); ; ) {
       const variant = this.variant(chunk, wide)
       if (variant.needsWide) {
@@ -189,6 +207,15 @@ class Program {
       else if (outcome === NEED_SCALE) this.scaleCount++
       else return
     }
+  }
+
+  /** The chunk itself, or one of fewer possible shapes when too many were seen. */
+  private simplified(chunk: Chunk): Chunk {
+    if (this.variants.size < VARIANTS_MAX) return chunk
+    const { rowCount, ops, visible } = chunk
+    const columns = [...chunk.columns]
+    for (const index of this.inputs) columns[index] = nullable(columns[index], rowCount)
+    return new Chunk(rowCount, ops, visible, columns)
   }
 
   private startsWide(chunk: Chunk): boolean {

@@ -3,8 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { buildSync } from 'esbuild'
 import { expect, test } from 'vitest'
 import { Chunk } from '../../src/stream/chunk.ts'
-import type { Column } from '../../src/stream/column.ts'
-import { NARROW, WIDE } from '../../src/stream/column.ts'
+import { Column, NARROW, WIDE } from '../../src/stream/column.ts'
 import {
   assertCodeGeneration,
   compileExpressions,
@@ -336,6 +335,73 @@ test('long IN lists find what short ones find', () => {
   const texts = columnOf('varchar', ['word3', 'word4', '', null, 'word57'])
   const inWords = call('in', 'boolean', col(0, 'varchar'), ...words)
   expect(plainsOf(evaluate(inWords, [texts], 5), 5)).toEqual([1n, 0n, 0n, null, 1n])
+})
+
+test('any mixture of columns with nulls gives the same sums', () => {
+  const count = 8
+  const total = Array.from({ length: count }, (_, i) => col(i, 'bigint')).reduce<Expression>(
+    (sum, column) =>
+      call('add', 'bigint', sum, call('coalesce', 'bigint', column, lit('bigint', 100))),
+    lit('bigint', 0),
+  )
+  const compiled = compileExpressions([total])
+  for (let nulls = 0; nulls < 2 ** count; nulls++) {
+    const columns = Array.from({ length: count }, (_, i) =>
+      columnOf('bigint', [1n, ((nulls >> i) & 1) === 1 ? null : 2n]),
+    )
+    const nullCount = nulls.toString(2).replaceAll('0', '').length
+    const [column] = compiled(new Chunk(2, null, null, columns))
+    expect(plainsOf(column, 2)).toEqual([8n, BigInt(nullCount * 100 + (count - nullCount) * 2)])
+  }
+})
+
+test('columns may lie in shared memory', () => {
+  const bytes = new TextEncoder().encode('xÄbcé')
+  const data = new Uint8Array(new SharedArrayBuffer(16))
+  data.set(bytes)
+  const offsets = new Uint32Array(new SharedArrayBuffer(16))
+  offsets.set([1, bytes.length])
+  const column = Column.text('varchar', offsets, data, null)
+  const upper = call('upper', 'varchar', col(0, 'varchar'))
+  expect(text(upper, [column])).toBe('ÄBCÉ')
+  expect(text(call('length', 'integer', col(0, 'varchar')), [column])).toBe('4')
+})
+
+const times: readonly [Expression, string][] = [
+  [call('add', 'date', lit('date', 19724), lit('integer', 30)), '2024-02-01'],
+  [call('subtract', 'integer', lit('date', 19724), lit('date', 19720)), '4'],
+  [call('add', 'timestamp', lit('date', 19724), lit('interval', 1000)), '2024-01-02 00:00:00.001'],
+  [call('subtract', 'interval', lit('timestamp', 90_000_000), lit('timestamp', 0)), '00:01:30'],
+  [call('add', 'time', lit('time', 86_399_000_000), lit('interval', 2_000_000)), '00:00:01'],
+  [call('multiply', 'interval', lit('interval', 1_000_000), lit('double', 1.5)), '00:00:01.5'],
+  [call('divide', 'interval', lit('interval', 1_000_000), lit('double', 4)), '00:00:00.25'],
+  [call('negate', 'interval', lit('interval', 5_000_000)), '-00:00:05'],
+  [call('extract', 'double', lit('varchar', 'epoch'), lit('timestamp', 1_500_000)), '1.5'],
+  [call('extract', 'numeric', lit('varchar', 'second'), lit('timestamp', 61_500_000)), '1.500000'],
+  [call('extract', 'numeric', lit('varchar', 'year'), lit('date', -719528)), '-1'],
+  [call('extract', 'numeric', lit('varchar', 'hour'), lit('timestamptz', -1)), '23'],
+  [
+    call('date_trunc', 'timestamptz', lit('varchar', 'month'), lit('timestamptz', -1)),
+    '1969-12-01 00:00:00+00',
+  ],
+  [call('less', 'boolean', lit('date', 1), lit('timestamp', 86_400_000_001)), 't'],
+  [call('add', 'real', lit('real', Math.fround(0.1)), lit('real', Math.fround(0.2))), '0.3'],
+  [call('multiply', 'smallint', lit('smallint', -4), lit('smallint', 5)), '-20'],
+  [call('floor', 'double', lit('double', -0.5)), '-1'],
+  [call('ceil', 'double', lit('double', -0.5)), '0'],
+]
+
+test.each(times)('%j is %s', (expression, expected) => {
+  expect(text(expression)).toBe(expected)
+  if (expression.kind !== 'call') throw new Error('these are calls')
+  // Again from columns, in both forms; the words of units stay literals.
+  const argumentColumns = compileExpressions(expression.args)(NO_COLUMNS)
+  const args = expression.args.map((argument, index) =>
+    argument.type === 'varchar' ? argument : col(index, argument.type),
+  )
+  const wide = argumentColumns.map((column) => widened(column, 1))
+  expect(text({ ...expression, args }, argumentColumns)).toBe(expected)
+  expect(text({ ...expression, args }, wide)).toBe(expected)
 })
 
 test('a reference gives the very column, and literals fill any number of rows', () => {

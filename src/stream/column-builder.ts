@@ -182,7 +182,8 @@ export class ColumnBuilder {
   /** The column of all rows so far. The arrays are handed over; the builder begins anew. */
   finish(): Column {
     const nulls = this.hasNulls ? this.nulls : null
-    const capacity = this.nulls.length
+    // The next batch is likely as large as this one; an outsized one leaves no lasting cost.
+    const capacity = Math.max(this.length, CAPACITY_MIN)
     let column: Column
     if (this.form === NARROW) {
       column = Column.narrow(this.type, this.numbers, nulls, this.scale)
@@ -190,12 +191,16 @@ export class ColumnBuilder {
     } else if (this.form === WIDE) {
       column = Column.wide(this.type, this.wide, nulls, this.scale)
       this.wide = []
+      this.numbers = new Float64Array(capacity)
     } else {
       column = Column.text(this.type, this.offsets, this.data, nulls)
+      const byteCount = this.offsets[this.length]
       this.offsets = new Uint32Array(capacity + 1)
-      this.data = new Uint8Array(this.data.length)
+      this.data = new Uint8Array(Math.max(byteCount + (byteCount >> 2), CAPACITY_MIN * 16))
     }
+    // `nulls` tells the capacity of all arrays; without nulls it is still all 0.
     if (nulls !== null) this.nulls = new Uint8Array(capacity)
+    else if (this.nulls.length > capacity) this.nulls = this.nulls.subarray(0, capacity)
     this.hasNulls = false
     this.length = 0
     this.scale = this.firstScale

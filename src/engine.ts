@@ -5,8 +5,8 @@
 
 import { encodeChunk, encodedBytes } from './actors/chunk-codec.ts'
 import { unreachable } from './common/assert.ts'
-import type { Env } from './common/env.ts'
-import { EngineError, toWire } from './common/errors.ts'
+import type { Env, Timer } from './common/env.ts'
+import { EngineError, toEngineError, toWire } from './common/errors.ts'
 import { tableId } from './common/ids.ts'
 import { checkNexmarkColumns } from './connectors/nexmark.ts'
 import type {
@@ -61,6 +61,12 @@ const RING_BYTES = MIB
 /** Uncommitted rows kept for recovery. */
 const DML_BYTES_MAX = 64 * MIB
 const TAIL_BYTES_MAX = 32 * MIB
+const OPEN_PATIENCE_MS = 10_000
+const READ_PATIENCE_MS = 30_000
+/** Failed attempts of one call after which it is an event. */
+const SLOW_ATTEMPTS = 3
+/** Objects that are no longer needed go so long after the compaction that replaced them. */
+const VACUUM_DELAY_MS = 10_000
 
 interface Parts {
   readonly objects: ObjectStore
@@ -96,10 +102,14 @@ export class Engine {
   private nextHandle = 1
   /** Ends of the queues of changes, by table. */
   private readonly tableQueues = new Map<number, Promise<unknown>>()
+  /** The last checkpoint may still be under way … */
+  private closing = false
+  /** … and now it may not. */
   private closed = false
   private exhaustedWaiters: ((epoch: number) => void)[] = []
   private failedWaiters: ((error: EngineError) => void)[] = []
   private failure: EngineError | null = null
+  private vacuumTimer: Timer | null = null
 
   /** @param emit Tells the user's thread what happens inside. */
   constructor(env: Env, emit: (event: EngineEvent) => void) {
@@ -111,7 +121,13 @@ export class Engine {
     assertCodeGeneration()
     const { options } = init
     const parsing = loadParser()
-    const objects = await openObjectStore(init.url, this.env)
+    const objects = await openObjectStore(init.url, this.env, {
+      deadlineMs: (operation) => this.patienceMs(operation),
+      onRetry: (operation, attempts, error) => {
+        if (attempts !== SLOW_ATTEMPTS) return
+        this.emit({ kind: 'storage', name: 'storeSlow', detail: `${operation}: ${error.message}` })
+      },
+    })
     const jobs = new JobPool({ threads: options.poolThreads, workerFile: new URL(init.poolFile) })
     this.cacheBytes = options.blockCacheBytes
     let store: LsmStore | null = null
@@ -133,6 +149,8 @@ export class Engine {
       const coordinator = this.makeCoordinator(store, init)
       this.parts = { objects, jobs, store, coordinator }
       await coordinator.start(this.jobsOf(this.catalog))
+      // Orphans of an earlier process, which may have been killed anywhere.
+      this.scheduleVacuum()
       await parsing
       return { generation: store.generation, databaseId: store.databaseId }
     } catch (error) {
@@ -143,6 +161,18 @@ export class Engine {
       await objects.close()
       throw error
     }
+  }
+
+  /**
+   * How long an object-store call may be tried again. Opening answers soon; commits wait out an outage, with the
+   * sources paused behind them; closing waits for nothing.
+   */
+  private patienceMs(operation: string): number {
+    if (this.closed) return 0
+    if (this.parts === null) return OPEN_PATIENCE_MS
+    return operation === 'put' || operation === 'putIfAbsent'
+      ? Number.POSITIVE_INFINITY
+      : READ_PATIENCE_MS
   }
 
   private makeCoordinator(store: LsmStore, init: EngineInit): Coordinator {
@@ -220,10 +250,24 @@ export class Engine {
   }
 
   private storeEvent(event: StoreEvent): void {
+    if (event.kind === 'compacted') this.scheduleVacuum()
     const detail = JSON.stringify(event, (_key, value: unknown) =>
       value instanceof EngineError ? { code: value.code, message: value.message } : value,
     )
     this.emit({ kind: 'storage', name: event.kind, detail })
+  }
+
+  /** One vacuum for all compactions of a while; an idle database asks for nothing. */
+  private scheduleVacuum(): void {
+    if (this.vacuumTimer !== null || this.closing) return
+    this.vacuumTimer = this.env.setTimer(VACUUM_DELAY_MS, () => {
+      this.vacuumTimer = null
+      this.parts?.store.vacuum().catch((error: unknown) => {
+        // What was not deleted now is garbage to the next vacuum, too.
+        const detail = toEngineError(error).message
+        this.emit({ kind: 'storage', name: 'vacuumFailed', detail })
+      })
+    })
   }
 
   // ---- statements ----------------------------------------------------------------------------
@@ -557,12 +601,13 @@ export class Engine {
   }
 
   async close(): Promise<null> {
-    if (this.closed) return null
-    this.closed = true
     const { parts } = this
-    if (parts === null) return null
+    if (this.closing || parts === null) return null
+    this.closing = true
+    this.vacuumTimer?.cancel()
     for (const subscription of this.subscriptions.values()) subscription.close()
     await parts.coordinator.close(CLOSE_DEADLINE_MS)
+    this.closed = true
     for (const { pin } of this.snapshots.values()) pin.release()
     this.parts = null
     await parts.store.close()

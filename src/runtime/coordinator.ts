@@ -80,6 +80,7 @@ interface CatalogChange {
 }
 
 const BARRIERS_IN_FLIGHT_MAX = 8
+const FETCH_AGAIN_MS = 500
 
 export class Coordinator {
   readonly feed: ChangeFeed
@@ -569,20 +570,30 @@ export class Coordinator {
     })
   }
 
-  private fetch(workerIndex: number, sst: SstMeta, tail: boolean, blocks: readonly number[]): void {
+  /** Blocks for a worker: an outage of the store is waited out, for the operator can do nothing else. */
+  private async fetch(
+    workerIndex: number,
+    sst: SstMeta,
+    want: { readonly tail: boolean; readonly blocks: readonly number[] },
+  ): Promise<void> {
     const pool = this.pool
-    this.store.fetch(sst, { tail, blocks }).then(
-      (found) =>
-        pool?.post(workerIndex, { kind: 'fetched', sstId: sst.sstId, ...found, error: null }),
-      (error: unknown) =>
-        pool?.post(workerIndex, {
-          kind: 'fetched',
-          sstId: sst.sstId,
-          tail: null,
-          blocks: [],
-          error: toWire(error),
-        }),
-    )
+    const { sstId } = sst
+    for (;;) {
+      try {
+        const found = await this.store.fetch(sst, want)
+        pool?.post(workerIndex, { kind: 'fetched', sstId, ...found, error: null })
+        return
+      } catch (thrown) {
+        const error = toEngineError(thrown)
+        if (error.kind !== 'unavailable' || error.code === 'OBJECT_MISSING') {
+          const nothing = { tail: null, blocks: [], error: toWire(error) }
+          pool?.post(workerIndex, { kind: 'fetched', sstId, ...nothing })
+          return
+        }
+        await this.env.sleep(FETCH_AGAIN_MS)
+        if (this.pool !== pool) return
+      }
+    }
   }
 
   // ---- threads -------------------------------------------------------------------------------
@@ -651,7 +662,8 @@ export class Coordinator {
       case 'collected':
         return this.collected(workerIndex, message)
       case 'fetch':
-        return this.fetch(workerIndex, message.sst, message.tail, message.blocks)
+        void this.fetch(workerIndex, message.sst, message)
+        return
       case 'versionApplied':
         return this.store.threadApplied(`worker-${workerIndex}`, message.versionId)
       case 'changes':

@@ -20,8 +20,12 @@ export interface RetryOptions {
   readonly firstDelayMs?: number
   /** Longest pause. Default 1000. */
   readonly delayMsMax?: number
-  /** From the call to the last attempt's start. Default 60,000. */
-  readonly deadlineMs?: number
+  /**
+   * From the call to the last attempt's start; a function is asked before each pause. Default 60,000.
+   */
+  readonly deadlineMs?: number | ((operation: StoreOperation) => number)
+  /** Told of every failed attempt that is tried again. */
+  readonly onRetry?: (operation: StoreOperation, attempts: number, error: EngineError) => void
   /** Calls under way at once, at best. Default 32. */
   readonly concurrencyMax?: number
 }
@@ -41,6 +45,7 @@ export class RetryingObjectStore implements ObjectStore {
       delayMsMax: options.delayMsMax ?? 1000,
       deadlineMs: options.deadlineMs ?? 60_000,
       concurrencyMax: options.concurrencyMax ?? 32,
+      onRetry: options.onRetry ?? (() => undefined),
     }
     this.limiter = new ConcurrencyLimiter(env, this.options.concurrencyMax, this.options.delayMsMax)
   }
@@ -122,9 +127,10 @@ export class RetryingObjectStore implements ObjectStore {
       }
       const pauseMs = this.pauseMs(attempts)
       const elapsedMs = this.env.monotonicMs() - startMs
-      if (elapsedMs + pauseMs >= this.options.deadlineMs) {
-        throw gaveUp(failure, attempts, elapsedMs)
-      }
+      const { deadlineMs } = this.options
+      const limitMs = typeof deadlineMs === 'number' ? deadlineMs : deadlineMs(operation)
+      if (elapsedMs + pauseMs >= limitMs) throw gaveUp(failure, attempts, elapsedMs)
+      this.options.onRetry(operation, attempts, failure)
       await this.env.sleep(pauseMs)
     }
   }

@@ -571,6 +571,58 @@ describe('snapshots and compaction', () => {
     await world.commit(store, 5, { '1/b': 'still alive' })
   })
 
+  test('a store that misbehaves at random loses and invents nothing', async () => {
+    const rates = {
+      'drop-request': 0.06,
+      'drop-acknowledgement': 0.06,
+      'land-late': 0.03,
+      duplicate: 0.05,
+      conflict: 0.03,
+      delay: 0.05,
+      missing: 0.04,
+      truncate: 0.02,
+      'flip-bit': 0.02,
+      misdirect: 0.02,
+    }
+    let faults = 0
+    let reopened = 0
+    const life = async (seed: number) => {
+      const world = new World(seed)
+      let epochNow = 0
+      for (let opening = 0; opening < 6; opening++) {
+        const seedHere = seed * 100 + opening
+        const faulty = new FaultyObjectStore(world.bucket, world.env, { rates, seed: seedHere })
+        const objects = new RetryingObjectStore(faulty, world.env, { deadlineMs: 5000 })
+        try {
+          const store = await world.open(objects, { vacuumEveryCommits: 2 })
+          reopened++
+          check(world, store)
+          for (let i = 0; i < 12; i++) {
+            const at = ++epochNow
+            const changes = { [`1/k${at % 5}`]: at % 4 === 0 ? null : `${at}`, [`100/v${at}`]: 'x' }
+            await world.commit(store, at, changes)
+            if (i % 4 === 3) await store.compactionIdle()
+          }
+          await store.close()
+        } catch (error) {
+          // Damage on the way may end an opening or a commit, never the database.
+          const { code: name } = error as { code?: string }
+          if (name !== 'CORRUPTION' && !name?.startsWith('STORE_')) throw error
+        }
+        faults += faulty.calls.filter((call) => call.fault !== null).length
+      }
+      const store = await world.open()
+      check(world, store)
+    }
+    for (let seed = 1; seed <= 12; seed++) {
+      await life(seed).catch((error) => {
+        throw new Error(`seed ${seed}`, { cause: error })
+      })
+    }
+    expect(faults).toBeGreaterThan(500)
+    expect(reopened).toBeGreaterThan(40)
+  })
+
   test('random histories with compactions read as the model does', async () => {
     const change = fc.tuple(
       fc.constantFrom('1/', '2/', '100/'),
@@ -624,6 +676,13 @@ describe('snapshots and compaction', () => {
     )
   })
 })
+
+function check(world: World, store: LsmStore): void {
+  expect(store.committedEpoch).toBeGreaterThanOrEqual(world.acknowledged)
+  expect(listed(world.read(store.version, store.databaseId))).toEqual(
+    listed(world.attempted.get(store.committedEpoch)?.rows ?? new Map()),
+  )
+}
 
 /** All promises that wait for nothing but each other. */
 function settle(): Promise<void> {

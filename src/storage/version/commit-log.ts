@@ -23,6 +23,8 @@ export const COMMIT_PREFIX = 'commit/'
 export const SNAPSHOT_EVERY = 100
 /** Rivals that may win in front of an opening before it gives up. */
 const OPEN_ATTEMPTS = 64
+/** Looks at a log whose newest whole version is not where it should be, before that is an error. */
+const RECOVER_ATTEMPTS = 4
 /** Entries read at once while opening. */
 const READ_AHEAD = 8
 
@@ -179,11 +181,12 @@ export class CommitLogReader {
 
   /** The newest state of the log; null when there is no database. */
   async recover(): Promise<Recovered | null> {
-    for (;;) {
+    // Either a vacuum overtakes us, or the store says 404 for what is there: look again.
+    for (let attempt = 1; ; attempt++) {
       const boundary = await this.boundary.refresh()
       const base = await this.base(boundary)
       if (base !== undefined) return await this.follow(base)
-      if ((await this.boundary.refresh()) === boundary) {
+      if (attempt >= RECOVER_ATTEMPTS && (await this.boundary.refresh()) === boundary) {
         throw new EngineError('CORRUPTION', 'a commit that the boundary spares is missing', {
           context: { object: this.log.key(boundary + 1) },
         })

@@ -11,7 +11,7 @@
  */
 import { Packr } from 'msgpackr'
 import { assert } from '../../common/assert.ts'
-import { EngineError } from '../../common/errors.ts'
+import { EngineError, toEngineError } from '../../common/errors.ts'
 import { checksum } from '../../common/hash.ts'
 import { type Generation, generation } from '../../common/ids.ts'
 import type { ObjectStore } from '../object/object-store.ts'
@@ -22,6 +22,8 @@ export const LOG_FORMAT_MINOR = 0
 const HEADER_BYTES = 16
 const CHECKSUM_BYTES = 4
 const NAME_DIGITS = 20
+/** Reads of an entry that the store has called existing before it counts as deleted. */
+const EXISTING_ATTEMPTS = 4
 
 /** Plain maps, no records: any msgpack reader can read an entry. */
 const packr = new Packr({ useRecords: false })
@@ -64,8 +66,20 @@ export class NumberedLog {
     return Number(name)
   }
 
-  /** @throws CORRUPTION, STORE_FORMAT_NEWER. @returns null when there is no such entry. */
+  /**
+   * Damaged bytes are read once more: the way here may have damaged them.
+   * @throws CORRUPTION, STORE_FORMAT_NEWER. @returns null when there is no such entry.
+   */
   async read(number: number): Promise<LogEntry | null> {
+    try {
+      return await this.readOnce(number)
+    } catch (error) {
+      if (toEngineError(error).code !== 'CORRUPTION') throw error
+      return this.readOnce(number)
+    }
+  }
+
+  private async readOnce(number: number): Promise<LogEntry | null> {
     const key = this.key(number)
     const object = await this.objects.get(key)
     if (object === null) return null
@@ -84,8 +98,16 @@ export class NumberedLog {
     assert((entry.previousToken === null) === (entry.number === 1), 'only the first has no parent')
     const result = await this.objects.putIfAbsent(this.key(entry.number), encodeEntry(entry))
     if (result === 'created') return { kind: 'appended' }
-    const found = await this.read(entry.number)
+    const found = await this.readExisting(entry.number)
     return found?.token === entry.token ? { kind: 'appended' } : { kind: 'lost', to: found }
+  }
+
+  /** Null only when it was deleted since: a 404 on what exists may be false. */
+  private async readExisting(number: number): Promise<LogEntry | null> {
+    for (let attempt = 1; ; attempt++) {
+      const found = await this.read(number)
+      if (found !== null || attempt >= EXISTING_ATTEMPTS) return found
+    }
   }
 
   /**

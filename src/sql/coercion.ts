@@ -146,6 +146,9 @@ export function textLiteral(type: DataType, text: string, position: number): Lit
       }[trimmed.toLowerCase()]
       if (special === undefined && !DOUBLE_TEXT.test(trimmed)) throw invalid()
       const value = special ?? Number(trimmed) + 0
+      if (special === undefined && !Number.isFinite(type === 'real' ? Math.fround(value) : value)) {
+        throw sqlError('22003', `"${text}" is out of range for type ${typeName(type)}`, position)
+      }
       return {
         kind: 'literal',
         type,

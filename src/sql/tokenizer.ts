@@ -13,11 +13,12 @@ export interface Token {
   readonly end: number
 }
 
-const SPACE = /\s+/y
-const WORD = /[\p{L}_][\p{L}\p{N}_$]*/uy
+const SPACE = /[ \t\n\r\f\v]+/y
+// To PostgreSQL every character beyond ASCII is a letter.
+const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y
 const NUMBER = /(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/y
 const PARAMETER = /\$\d+/y
-const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]*)?\$/uy
+const DOLLAR_TAG = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y
 const LINE_COMMENT = /--[^\n]*/y
 const COMMENT_EDGE = /\/\*|\*\//g
 
@@ -57,7 +58,7 @@ export function tokenize(sql: string): Token[] {
       const parameter = word === null ? match(PARAMETER) : null
       const tag = word === null && parameter === null ? match(DOLLAR_TAG) : null
       const number = word === null && parameter === null ? match(NUMBER) : null
-      if (word !== null) push('word', at + word.length, word.toLowerCase())
+      if (word !== null) push('word', at + word.length, lowerAscii(word))
       else if (parameter !== null) push('parameter', at + parameter.length)
       else if (tag !== null) push('string', dollarEnd(sql, at, tag))
       else if (number !== null) push('number', at + number.length)
@@ -65,6 +66,11 @@ export function tokenize(sql: string): Token[] {
     }
   }
   return tokens
+}
+
+/** PostgreSQL folds the case of ASCII letters only. */
+function lowerAscii(word: string): string {
+  return word.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
 }
 
 function quotedEnd(sql: string, start: number, quote: string, escapes: boolean): number {

@@ -8,7 +8,7 @@
 import { compareBytes } from '../../common/bytes.ts'
 
 /** Below this size a group is sorted by insertion. */
-const INSERTION_MAX = 24
+const INSERTION_MAX = 48
 const DIGITS = 256
 
 /** Words per record: where the key begins, its bytes, and two of the caller's own. */

@@ -18,7 +18,7 @@ export interface WorkerInit {
   readonly workerIndex: number
   readonly workerCount: number
   readonly port: MessagePort
-  /** One Int32 a worker: a counter that is raised and notified for every reason to look. */
+  /** One Int32 a worker: raised for every reason to look, see `doorbell.ts`. The control thread adds 1 and notifies. */
   readonly doorbells: SharedArrayBuffer
   /** `rings[from][to]`, null where from = to. */
   readonly rings: readonly (readonly (SharedArrayBuffer | null)[])[]

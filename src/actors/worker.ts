@@ -10,6 +10,7 @@ import { WorkerBlockSource } from '../storage/cache/block-sources.ts'
 import { BlockCache } from '../storage/cache/memory.ts'
 import { WorkerStore } from '../storage/local-store.ts'
 import { applyDelta } from '../storage/version/delta.ts'
+import { readDoorbell, ringDoorbell, sleepOnDoorbell } from './doorbell.ts'
 import { Exchange } from './exchange.ts'
 import { EngineOperatorFactory } from './operator-factory.ts'
 import type { FromWorker, ToWorker, WorkerInit } from './protocol.ts'
@@ -41,10 +42,18 @@ function storageOf(init: WorkerInit): WorkerStorage {
 /** Engine threads yield to the user's thread when cores are short. On Linux alone this means a thread, not the process. */
 const NICE = 5
 
+function lowerPriority(): void {
+  try {
+    setPriority(NICE)
+  } catch {
+    // A sandbox may forbid even this; the engine works the same, only less politely.
+  }
+}
+
 function main(init: WorkerInit): void {
   const { workerIndex, workerCount, port } = init
   const env = nodeEnv()
-  if (process.platform === 'linux') setPriority(NICE)
+  if (process.platform === 'linux') lowerPriority()
   const doorbells = new Int32Array(init.doorbells)
   const loop = new WorkerLoop({
     workerIndex,
@@ -53,10 +62,7 @@ function main(init: WorkerInit): void {
     exchange: new Exchange({
       workerIndex,
       rings: init.rings,
-      wake: (peer) => {
-        Atomics.add(doorbells, peer, 1)
-        Atomics.notify(doorbells, peer)
-      },
+      wake: (peer) => ringDoorbell(doorbells, peer),
     }),
     storage: storageOf(init),
     factory: new EngineOperatorFactory({
@@ -76,14 +82,14 @@ function main(init: WorkerInit): void {
     const endMs = env.monotonicMs() + SLICE_MS
     for (;;) {
       // Read first: whatever rings after this makes the wait below return at once.
-      const rung = Atomics.load(doorbells, workerIndex)
+      const seen = readDoorbell(doorbells, workerIndex)
       const wait = loop.step()
       if (wait.kind === 'stopped') return false
       const now = env.monotonicMs()
       if (wait.kind === 'doorbell') {
         const spinEndMs = now + SPIN_MS
-        while (Atomics.load(doorbells, workerIndex) === rung && env.monotonicMs() < spinEndMs);
-        Atomics.wait(doorbells, workerIndex, rung, wait.timeoutMs)
+        while (readDoorbell(doorbells, workerIndex) === seen && env.monotonicMs() < spinEndMs);
+        sleepOnDoorbell(doorbells, workerIndex, { seen, timeoutMs: wait.timeoutMs })
       }
       if (now >= endMs) return true
     }

@@ -47,9 +47,10 @@ export function combineHash(left: number, right: number): number {
   return mix32(Math.imul(left, 31) + right)
 }
 
-/** The vnode of a row, from the hash of its distribution key. */
+/** The vnode of a row, from the hash of its distribution key: `hash mod VNODE_COUNT`, a power of two. */
 export function vnodeOfHash(hash: number): number {
-  return (hash >>> 0) % VNODE_COUNT
+  // A remainder of u32 values is computed in floating point, some 20 times slower.
+  return hash & (VNODE_COUNT - 1)
 }
 
 /** CRC-32 (IEEE) of a range; takes shared memory. */

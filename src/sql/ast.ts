@@ -14,7 +14,12 @@ export interface Name extends Positioned {
 
 export type ExpressionAst = Positioned &
   (
-    | { readonly kind: 'column'; readonly path: readonly string[] }
+    | {
+        readonly kind: 'column'
+        readonly path: readonly string[]
+        /** Set where `*` was spelled out: the very column, whose name need not be unique. */
+        readonly index?: number
+      }
     | { readonly kind: 'star'; readonly qualifier: string | null }
     | { readonly kind: 'number'; readonly text: string }
     | { readonly kind: 'string'; readonly value: string }

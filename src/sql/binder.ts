@@ -100,7 +100,7 @@ export class ExpressionBinder {
     const { position } = ast
     switch (ast.kind) {
       case 'column':
-        return bound(this.column(ast.path, position), position)
+        return bound(this.column(ast), position)
       case 'star':
         throw sqlError('42601', '"*" is only for a select list and count(*)', position)
       case 'number':
@@ -141,8 +141,13 @@ export class ExpressionBinder {
     }
   }
 
-  private column(path: readonly string[], position: number): Expression {
-    const column = this.scope.resolve(path, position)
+  private column({
+    path,
+    index,
+    position,
+  }: Extract<ExpressionAst, { kind: 'column' }>): Expression {
+    const starred = this.scope.columns.find((candidate) => candidate.index === index)
+    const column = starred ?? this.scope.resolve(path, position)
     const expression = { kind: 'column', index: column.index, type: column.type } as const
     positionsOfColumns.set(expression, position)
     return expression

@@ -66,6 +66,19 @@ const INTERVAL_UNITS: Readonly<Record<number, string>> = {
 }
 const INTERVAL_FULL_RANGE = 32767
 
+/** What PostgreSQL's grammar writes as a call, and what the user wrote. */
+const SYNTAX_FUNCTIONS: Readonly<Record<string, string>> = {
+  like_escape: 'LIKE … ESCAPE',
+  similar_to_escape: 'SIMILAR TO',
+  timezone: 'AT TIME ZONE',
+  btrim: 'TRIM',
+  ltrim: 'TRIM',
+  rtrim: 'TRIM',
+  position: 'POSITION',
+  overlay: 'OVERLAY',
+  overlaps: 'OVERLAPS',
+}
+
 const DROPPED: Readonly<Record<string, ObjectKind>> = {
   OBJECT_TABLE: 'table',
   OBJECT_MATVIEW: 'view',
@@ -96,6 +109,9 @@ export class TreeReader {
         throw unsupported('CREATE TABLE AS is', this.start, hint)
       }
       assert(query !== undefined && 'SelectStmt' in query, 'a view has a query')
+      this.refuse(into?.options, 'WITH options of a view are')
+      this.refuse(into?.tableSpaceName ?? into?.accessMethod, 'a storage option of a view is')
+      this.refuse(into?.skipData, 'WITH NO DATA is')
       return {
         ...base,
         kind: 'create-view',
@@ -135,6 +151,8 @@ export class TreeReader {
     this.refuse(stmt.inhRelations, 'INHERITS is')
     this.refuse(stmt.partspec, 'PARTITION BY is')
     this.refuse(stmt.options, 'CREATE TABLE … WITH is', 'use CREATE SOURCE for a connector')
+    this.refuse(stmt.tablespacename ?? stmt.accessMethod, 'a storage option of a table is')
+    this.refuse(stmt.ofTypename, 'CREATE TABLE OF is')
     if (stmt.relation?.relpersistence !== 'p') throw unsupported('a temporary table is', this.start)
     const columns: ColumnAst[] = []
     let primaryKey: Name[] = []
@@ -162,6 +180,12 @@ export class TreeReader {
     const position = this.at(column.location)
     const name = column.colname ?? ''
     let notNull = false
+    if (column.collClause !== undefined) {
+      throw unsupported('COLLATE is', position, 'text orders by its UTF-8 bytes (C collation)')
+    }
+    if ((column.storage_name ?? column.compression ?? column.fdwoptions) !== undefined) {
+      throw unsupported('a storage option of a column is', position)
+    }
     for (const node of column.constraints ?? []) {
       assert('Constraint' in node, 'a column has constraints only')
       const { contype, location } = node.Constraint
@@ -262,6 +286,7 @@ export class TreeReader {
     this.refuse(stmt.withClause, 'WITH is', 'write the query as a subquery in FROM')
     this.refuse(stmt.windowClause, 'WINDOW is')
     this.refuse(stmt.intoClause, 'SELECT INTO is')
+    this.refuse(stmt.groupDistinct, 'GROUP BY DISTINCT is')
     this.refuse(stmt.lockingClause, 'FOR UPDATE and FOR SHARE are')
     if (stmt.limitOption === 'LIMIT_OPTION_WITH_TIES') throw unsupported('WITH TIES is', position)
     // SELECT DISTINCT is a list of one empty node, DISTINCT ON a list of expressions.
@@ -341,6 +366,9 @@ export class TreeReader {
   }
 
   private tableFunction(range: RangeFunction): FromAst {
+    if (range.lateral || range.ordinality || range.is_rowsfrom || range.coldeflist !== undefined) {
+      throw unsupported('LATERAL, ORDINALITY or ROWS FROM of a table function is', this.start)
+    }
     const [list] = range.functions ?? []
     const [call] = list !== undefined && 'List' in list ? (list.List.items ?? []) : []
     if (call === undefined || !('FuncCall' in call))
@@ -555,9 +583,12 @@ export class TreeReader {
     if (call.agg_within_group) throw unsupported('WITHIN GROUP is', position)
     if (call.func_variadic) throw unsupported('VARIADIC is', position)
     this.refuse(call.agg_order, 'ORDER BY in an aggregate is')
+    const name = names(call.funcname).at(-1) ?? ''
+    const syntax = SYNTAX_FUNCTIONS[name]
+    if (syntax !== undefined) throw unsupported(`${syntax} is`, position)
     return {
       kind: 'function',
-      name: names(call.funcname).at(-1) ?? '',
+      name,
       args: this.list(call.args),
       star: call.agg_star === true,
       distinct: call.agg_distinct === true,
@@ -630,6 +661,7 @@ export class TreeReader {
     if (relation.schemaname !== undefined && relation.schemaname !== 'public') {
       throw unsupported('a schema name is', position, 'all objects live in one schema, "public"')
     }
+    if (relation.inh !== true) throw unsupported('ONLY is', position)
     return { name: relation.relname, position }
   }
 

@@ -91,7 +91,10 @@ export function planInsert(
   refuseTwice(object, targets, statement.columns ?? [])
   const { query } = statement
   if (query.values !== null) {
-    const plan = insertValues({ object, table, targets, parameters }, query.values)
+    const plan = insertValues(
+      { table, targets, parameters, named: statement.columns !== null },
+      query.values,
+    )
     return { kind: 'insert', object, table, query: toQuery(plan, allRows(plan)) }
   }
   const bound = bindSelect(query, { catalog, parameters })
@@ -138,9 +141,10 @@ export function planInsert(
 
 function insertValues(
   into: {
-    readonly object: CatalogObject
     readonly table: StateTableSpec
     readonly targets: readonly number[]
+    /** The statement lists its columns: then each must get a value. */
+    readonly named: boolean
     readonly parameters: Parameters
   },
   rows: NonNullable<SelectAst['values']>,
@@ -154,6 +158,9 @@ function insertValues(
   const made = rows.map((row) => {
     if (row.length > targets.length) {
       throw countMismatch(row.length, targets.length, row[targets.length].position)
+    }
+    if (into.named && row.length < targets.length) {
+      throw countMismatch(row.length, targets.length, row[0]?.position ?? -1)
     }
     if (row.length !== rows[0].length) {
       throw sqlError('42601', 'VALUES lists must all be the same length', row[0]?.position ?? -1)

@@ -482,7 +482,8 @@ function named(
 
 function starItem(found: ScopeColumn, position: number): SelectItemAst {
   const path = found.relation === null ? [found.name] : [found.relation, found.name]
-  return { expression: { kind: 'column', path, position }, alias: found.name, position }
+  const expression = { kind: 'column', path, index: found.index, position } as const
+  return { expression, alias: found.name, position }
 }
 
 /** PostgreSQL's name for an output column without an alias. */

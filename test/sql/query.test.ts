@@ -60,6 +60,17 @@ describe('select', () => {
       ],
     ],
     ['SELECT id FROM item LIMIT 0', []],
+    ['SELECT * FROM (SELECT 1 AS x, 2 AS x) q', [[1, 2]]],
+    ['SELECT t.*, i.id FROM item i, tag t WHERE i.id = t.item AND i.id = 2', [[2, 'green', 2]]],
+    ['SELECT count(*) FROM (SELECT 1) q', [[1]]],
+    ['SELECT 1 WHERE false', []],
+    [
+      'VALUES (1, $1), (2.5, NULL)',
+      [
+        ['1.0', 'x'],
+        ['2.5', null],
+      ],
+    ],
     ['SELECT sum(n) FILTER (WHERE id < 3) AS a, count(*) FROM item', [[30, 4]]],
     ["SELECT id FROM item WHERE name LIKE '%p%' AND at IS NOT NULL ORDER BY id", [[1], [2]]],
     [

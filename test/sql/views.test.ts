@@ -22,6 +22,7 @@ const VIEWS: readonly string[] = [
   'SELECT x.w, y.id FROM c x, a y, c z WHERE x.k = y.k AND z.w = x.w',
   'SELECT w AS word, min(n) FILTER (WHERE n > 0) AS n FROM v5 GROUP BY w',
   'SELECT v2.k, v2.hi, c.w FROM v2, c WHERE v2.k = c.k',
+  'SELECT a.id, c.w FROM a JOIN c ON a.n = c.k',
   'SELECT c * 2 AS twice FROM v3',
   'SELECT v0.s, v3.c FROM v0, v3 WHERE v0.id = v3.c',
 ]

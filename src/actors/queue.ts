@@ -29,9 +29,4 @@ export class Queue<T> {
     }
     return item
   }
-
-  clear(): void {
-    this.items.length = 0
-    this.head = 0
-  }
 }

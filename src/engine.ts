@@ -5,8 +5,8 @@
 
 import { encodeChunk, encodedBytes } from './actors/chunk-codec.ts'
 import { unreachable } from './common/assert.ts'
-import type { Env, Timer } from './common/env.ts'
-import { EngineError, toEngineError, toWire } from './common/errors.ts'
+import type { Env } from './common/env.ts'
+import { EngineError, toWire } from './common/errors.ts'
 import { tableId } from './common/ids.ts'
 import { checkNexmarkColumns } from './connectors/nexmark.ts'
 import type {
@@ -63,10 +63,10 @@ const DML_BYTES_MAX = 64 * MIB
 const TAIL_BYTES_MAX = 32 * MIB
 const OPEN_PATIENCE_MS = 10_000
 const READ_PATIENCE_MS = 30_000
+/** A writer that has committed nothing for so long asks whether it still is the writer. */
+const SILENT_MS = 10_000
 /** Failed attempts of one call after which it is an event. */
 const SLOW_ATTEMPTS = 3
-/** Objects that are no longer needed go so long after the compaction that replaced them. */
-const VACUUM_DELAY_MS = 10_000
 
 interface Parts {
   readonly objects: ObjectStore
@@ -109,7 +109,8 @@ export class Engine {
   private exhaustedWaiters: ((epoch: number) => void)[] = []
   private failedWaiters: ((error: EngineError) => void)[] = []
   private failure: EngineError | null = null
-  private vacuumTimer: Timer | null = null
+  /** When the store was last seen to be ours, monotonic. */
+  private ownedMs = 0
 
   /** @param emit Tells the user's thread what happens inside. */
   constructor(env: Env, emit: (event: EngineEvent) => void) {
@@ -145,12 +146,11 @@ export class Engine {
         },
         onEvent: (event) => this.storeEvent(event),
       })
+      this.ownedMs = this.env.monotonicMs()
       this.catalog = (store.version.catalog as Catalog | null) ?? emptyCatalog()
       const coordinator = this.makeCoordinator(store, init)
       this.parts = { objects, jobs, store, coordinator }
       await coordinator.start(this.jobsOf(this.catalog))
-      // Orphans of an earlier process, which may have been killed anywhere.
-      this.scheduleVacuum()
       await parsing
       return { generation: store.generation, databaseId: store.databaseId }
     } catch (error) {
@@ -250,24 +250,10 @@ export class Engine {
   }
 
   private storeEvent(event: StoreEvent): void {
-    if (event.kind === 'compacted') this.scheduleVacuum()
     const detail = JSON.stringify(event, (_key, value: unknown) =>
       value instanceof EngineError ? { code: value.code, message: value.message } : value,
     )
     this.emit({ kind: 'storage', name: event.kind, detail })
-  }
-
-  /** One vacuum for all compactions of a while; an idle database asks for nothing. */
-  private scheduleVacuum(): void {
-    if (this.vacuumTimer !== null || this.closing) return
-    this.vacuumTimer = this.env.setTimer(VACUUM_DELAY_MS, () => {
-      this.vacuumTimer = null
-      this.parts?.store.vacuum().catch((error: unknown) => {
-        // What was not deleted now is garbage to the next vacuum, too.
-        const detail = toEngineError(error).message
-        this.emit({ kind: 'storage', name: 'vacuumFailed', detail })
-      })
-    })
   }
 
   // ---- statements ----------------------------------------------------------------------------
@@ -428,6 +414,7 @@ export class Engine {
     read: ReadAt,
   ): Promise<{ readonly wire: WireRows; readonly rowCount: number }> {
     const plan = planQuery(statement.query, this.catalog, parameters)
+    await this.checkOwner()
     const view = this.view(read.snapshotId, read.visibility)
     try {
       const { schema, chunks, rowCount } = await executeQuery(plan, this.ioOf(view))
@@ -436,6 +423,15 @@ export class Engine {
     } finally {
       view.release()
     }
+  }
+
+  /** A writer that was silent for long may have been replaced: it looks before it serves a read. */
+  private async checkOwner(): Promise<void> {
+    const { store, coordinator } = this.live()
+    const now = this.env.monotonicMs()
+    if (now - Math.max(coordinator.committedMs, this.ownedMs) < SILENT_MS) return
+    await store.checkOwner()
+    this.ownedMs = now
   }
 
   private ioOf(view: View): QueryIo {
@@ -560,7 +556,7 @@ export class Engine {
   /** Resolves when every bounded source is read to its end and committed. */
   exhausted(): Promise<number> {
     const { coordinator } = this.live()
-    if (coordinator.exhausted) return coordinator.flush()
+    if (coordinator.exhausted || !coordinator.hasSources) return coordinator.flush()
     return new Promise((resolve, reject) => {
       if (this.failure !== null) return reject(this.failure)
       this.exhaustedWaiters.push(resolve)
@@ -604,7 +600,6 @@ export class Engine {
     const { parts } = this
     if (this.closing || parts === null) return null
     this.closing = true
-    this.vacuumTimer?.cancel()
     for (const subscription of this.subscriptions.values()) subscription.close()
     await parts.coordinator.close(CLOSE_DEADLINE_MS)
     this.closed = true

@@ -68,6 +68,8 @@ interface InFlightBarrier {
 
 interface Waiter {
   epoch: Epoch
+  /** Waits for a catalog change, which a recovery takes back. */
+  readonly ddl: boolean
   readonly resolve: (epoch: Epoch) => void
   readonly reject: (error: EngineError) => void
 }
@@ -85,6 +87,8 @@ const FETCH_AGAIN_MS = 500
 export class Coordinator {
   readonly feed: ChangeFeed
   readonly stats = new CheckpointStats()
+  /** When the last commit was acknowledged, monotonic; 0: none yet. */
+  committedMs = 0
   private readonly env: Env
   private readonly store: LsmStore
   private readonly parts: CoordinatorParts
@@ -94,6 +98,8 @@ export class Coordinator {
   private phase: 'idle' | 'running' | 'recovering' | 'closing' | 'failed' | 'closed' = 'idle'
   private failure: EngineError | null = null
   private pool: WorkerPool | null = null
+  /** The newest one, dead or alive. */
+  private lastPool: WorkerPool | null = null
   private readonly jobs = new Map<number, JobPlan>()
   private readonly workerMetrics: (WorkerMetrics | null)[] = []
 
@@ -108,7 +114,7 @@ export class Coordinator {
   private commitTail: Promise<unknown> = Promise.resolve()
 
   private pendingRuns: SealedRun[] = []
-  private pendingOffsets: Record<string, SplitOffset> = {}
+  private pendingOffsets: Record<string, SplitOffset | null> = {}
   private committedOffsets: Record<string, string> = {}
   /** Runs that are collected but not in the version: what a read at the latest epoch adds to it. */
   private liveRuns: SealedRun[] = []
@@ -181,6 +187,12 @@ export class Coordinator {
     return this.liveRunBytes
   }
 
+  /** Some job reads a source. */
+  get hasSources(): boolean {
+    for (const { actors } of this.sources()) if (actors > 0) return true
+    return false
+  }
+
   /** Every source of every job is bounded, read to its end, and committed. */
   get exhausted(): boolean {
     return this.exhaustedReported
@@ -221,8 +233,36 @@ export class Coordinator {
     for (const tableId of tableIds) this.dml.dropTable(tableId)
     this.stopJobs.push(...jobIds)
     const last = this.inject()
+    const dropped = jobIds.flatMap((jobId) => this.jobs.get(jobId) ?? [])
     for (const jobId of jobIds) this.jobs.delete(jobId)
-    return await this.commitCatalog(catalog, last, tableIds)
+    this.forgetSources()
+    try {
+      return await this.commitCatalog(catalog, last, tableIds)
+    } catch (error) {
+      for (const job of dropped) this.jobs.set(job.jobId, job)
+      throw error
+    }
+  }
+
+  /** Offsets of sources that no job reads any more go with the next commit. */
+  private forgetSources(): void {
+    const read = new Set<string>()
+    for (const { sourceId } of this.sources()) read.add(String(sourceId))
+    for (const key of Object.keys(this.committedOffsets)) {
+      if (!read.has(key.slice(0, key.indexOf('/')))) this.pendingOffsets[key] = null
+    }
+  }
+
+  /** Whose positions are kept: sources, with how many actors read them, and the row counters of tables. */
+  private *sources(): Generator<{ readonly sourceId: number; readonly actors: number }> {
+    for (const job of this.jobs.values()) {
+      for (const { operators, parallelism } of job.fragments) {
+        const head = operators[0]
+        const actors = parallelism === 'single' ? 1 : this.options.parallelism
+        if (head.kind === 'source') yield { sourceId: head.sourceId, actors }
+        if (head.kind === 'dml') yield { sourceId: head.tableId, actors: 0 }
+      }
+    }
   }
 
   /** Commits a catalog that starts and ends nothing. Within `exclusive`. */
@@ -238,7 +278,7 @@ export class Coordinator {
   ): Promise<Epoch> {
     assert(this.catalogChange === null, 'catalog changes are exclusive')
     this.catalogChange = { catalog, after, droppedTables }
-    return this.flush()
+    return this.checkpoint(true)
   }
 
   private deploy(jobs: readonly JobPlan[], recovered: boolean): Promise<void> {
@@ -262,6 +302,8 @@ export class Coordinator {
     tableId: number,
     batch: Uint8Array,
   ): Promise<{ readonly durably: () => Promise<void> }> {
+    await this.ready()
+    if (this.dml.isFull) this.wantCheckpoint()
     await this.dml.room()
     await this.ready()
     const committed = new Promise<void>((resolve, reject) => {
@@ -281,7 +323,7 @@ export class Coordinator {
   async settle(): Promise<void> {
     await this.ready()
     await new Promise<void>((resolve, reject) => {
-      this.settlers.push({ epoch: this.opened, resolve: () => resolve(), reject })
+      this.settlers.push({ epoch: this.opened, ddl: false, resolve: () => resolve(), reject })
       this.inject()
     })
   }
@@ -305,8 +347,12 @@ export class Coordinator {
   /** Forces a checkpoint of everything accepted so far; resolves with the committed epoch. */
   async flush(): Promise<Epoch> {
     await this.ready()
-    return await new Promise((resolve, reject) => {
-      this.waiters.push({ epoch: this.opened, resolve, reject })
+    return await this.checkpoint(false)
+  }
+
+  private checkpoint(ddl: boolean): Promise<Epoch> {
+    return new Promise((resolve, reject) => {
+      this.waiters.push({ epoch: this.opened, ddl, resolve, reject })
       this.wantCheckpoint()
     })
   }
@@ -441,6 +487,7 @@ export class Coordinator {
       (result) => {
         this.recoveries = 0
         this.checkpointsInFlight--
+        this.committedMs = this.env.monotonicMs()
         this.stats.committed(entry.injectedMs, this.env.monotonicMs(), result.phases)
         this.committed(epoch, result.epoch)
       },
@@ -454,13 +501,13 @@ export class Coordinator {
     this.feed.committed(epoch)
     this.waiters = served(this.waiters, epoch, committedEpoch)
     if (this.phase !== 'running' && this.phase !== 'closing') return
-    const wanted = this.checkpointWanted || this.waiters.length > 0 || this.dml.crowded
+    const wanted = this.checkpointWanted || this.waiters.length > 0 || this.dml.isFull
     if (wanted && this.checkpointsInFlight === 0) this.wantCheckpoint()
   }
 
   /** Offsets that differ from the committed ones; only those are spelled in the commit. */
-  private changedOffsets(): Record<string, SplitOffset> {
-    const changed: Record<string, SplitOffset> = {}
+  private changedOffsets(): Record<string, SplitOffset | null> {
+    const changed: Record<string, SplitOffset | null> = {}
     for (const [key, offset] of Object.entries(this.pendingOffsets)) {
       const text = JSON.stringify(offset)
       if (this.committedOffsets[key] === text) continue
@@ -482,16 +529,8 @@ export class Coordinator {
   private watchSources(barrier: Barrier): void {
     if (this.exhaustedReported) return
     // A source is exhausted when every worker that runs an actor of it says so, with or without splits.
-    const wanted = new Map<number, number>()
-    for (const job of this.jobs.values()) {
-      for (const fragment of job.fragments) {
-        const head = fragment.operators[0]
-        const actors = fragment.parallelism === 'single' ? 1 : this.options.parallelism
-        if (head.kind === 'source') wanted.set(head.sourceId, actors)
-      }
-    }
-    if (wanted.size === 0 || barrier.startJobs.length > 0) return
-    for (const [sourceId, actors] of wanted) {
+    if (!this.hasSources || barrier.startJobs.length > 0) return
+    for (const { sourceId, actors } of this.sources()) {
       if ((this.sourcesDone.get(sourceId) ?? 0) < actors) return
     }
     this.exhaustedReported = true
@@ -629,6 +668,7 @@ export class Coordinator {
       },
     )
     this.pool = pool
+    this.lastPool = pool
     for (let worker = 0; worker < options.parallelism; worker++) {
       this.store.threadApplied(`worker-${worker}`, version.versionId)
     }
@@ -676,7 +716,6 @@ export class Coordinator {
   }
 
   private workersFailed(error: EngineError): void {
-    const pool = this.pool
     this.pool = null
     if (this.deployment !== null) {
       const { reject } = this.deployment
@@ -686,19 +725,18 @@ export class Coordinator {
     if (this.phase !== 'running' && this.phase !== 'closing') return
     const wasClosing = this.phase === 'closing'
     this.phase = 'recovering'
-    this.recovery = this.recover(pool, error).then(() => {
+    this.recovery = this.recover(error).then(() => {
       this.recovery = null
       if (wasClosing && this.phase === 'running') this.phase = 'closing'
     })
   }
 
   /** Back to the last committed epoch: whatever is not committed is forgotten and done again. */
-  private async recover(dead: WorkerPool | null, first: EngineError): Promise<void> {
-    let pool = dead
+  private async recover(first: EngineError): Promise<void> {
     let error = first
     for (;;) {
       this.recoveries++
-      await pool?.terminate()
+      await this.lastPool?.terminate()
       this.forgetThreads()
       await this.commitTail
       if (this.phase !== 'recovering') return
@@ -722,7 +760,7 @@ export class Coordinator {
         this.parts.event({ kind: 'recovered', epoch: this.store.committedEpoch })
         return
       } catch (again) {
-        pool = this.pool
+        void this.lastPool?.terminate()
         this.pool = null
         error = toEngineError(again)
       }
@@ -746,14 +784,17 @@ export class Coordinator {
     this.feed.forget()
     this.rememberOffsets()
     if (this.catalogChange === null) return
-    // The statement that waits for this catalog is told to try again; it did not happen.
     this.catalogChange = null
-    const retry = new EngineError('RECOVERING', 'the pipeline recovered; run the statement again', {
-      cause: error,
-    })
+    // The statement did not happen. If it was its own fault, trying again would not help.
+    const refusal =
+      error.kind === 'invalid'
+        ? error
+        : new EngineError('RECOVERING', 'the pipeline recovered; run the statement again', {
+            cause: error,
+          })
     const waiters = this.waiters
-    this.waiters = []
-    for (const waiter of waiters) waiter.reject(retry)
+    this.waiters = waiters.filter((waiter) => !waiter.ddl)
+    for (const waiter of waiters) if (waiter.ddl) waiter.reject(refusal)
   }
 
   /** The end, with its reason: nothing is acknowledged any more. */
@@ -786,8 +827,10 @@ export class Coordinator {
    */
   async close(deadlineMs: number): Promise<void> {
     if (this.phase === 'closed' || this.phase === 'closing') return
-    while (this.recovery !== null) await this.recovery
-    if (this.phase === 'running') {
+    if (this.recovery !== null) {
+      await Promise.race([this.recovery, this.env.sleep(deadlineMs)])
+    }
+    if (this.isRunning()) {
       this.phase = 'closing'
       this.timer?.cancel()
       this.pool?.postAll({ kind: 'pause', paused: true })
@@ -800,9 +843,8 @@ export class Coordinator {
     const failed = this.phase === 'failed'
     this.phase = 'closed'
     this.timer?.cancel()
-    const pool = this.pool
     this.pool = null
-    await pool?.terminate()
+    await this.lastPool?.terminate()
     this.forgetThreads()
     if (!failed) this.refuseAll(new EngineError('CLOSED', 'the database is closed'))
   }

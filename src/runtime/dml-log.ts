@@ -59,13 +59,9 @@ export class DmlLog {
     while (this.waiters.length > 0 && this.bytes < this.bytesMax) this.waiters.shift()!.admit()
   }
 
-  /** True while rows wait for room: the next checkpoint should come soon. */
-  get crowded(): boolean {
-    return this.waiters.length > 0
-  }
-
-  get isEmpty(): boolean {
-    return this.entries.length === 0
+  /** Who brings more waits for the next checkpoint. */
+  get isFull(): boolean {
+    return this.bytes >= this.bytesMax
   }
 
   /** All batches again, oldest first, now in `epoch`. */

@@ -51,6 +51,7 @@ export class WorkerPool {
   private readonly handles: WorkerHandle[] = []
   private readonly callbacks: PoolCallbacks
   private over = false
+  private ending: Promise<void> | null = null
 
   constructor(spawn: SpawnWorker, options: WorkerPoolOptions, callbacks: PoolCallbacks) {
     const count = options.workerCount
@@ -96,10 +97,13 @@ export class WorkerPool {
     for (let worker = 0; worker < this.workerCount; worker++) this.post(worker, message)
   }
 
-  /** Ends every thread; nothing is reported after the call. */
-  async terminate(): Promise<void> {
+  /** Ends every thread; nothing is reported after the call. Resolves when all are gone. */
+  terminate(): Promise<void> {
     this.over = true
-    await Promise.all(this.handles.map((handle) => handle.terminate()))
+    this.ending ??= Promise.all(this.handles.map((handle) => handle.terminate())).then(
+      () => undefined,
+    )
+    return this.ending
   }
 
   private received(workerIndex: number, message: FromWorker): void {
@@ -119,7 +123,7 @@ export class WorkerPool {
   }
 
   private fail(error: EngineError): void {
-    this.over = true
+    void this.terminate() // One dead thread makes the others worthless.
     this.callbacks.failed(error)
   }
 }

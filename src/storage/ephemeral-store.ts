@@ -62,6 +62,8 @@ export class EphemeralStore implements LocalStore {
 class EphemeralTable implements LocalTable {
   private readonly prefixColumns: number
   private readonly account: (byteCount: number) => void
+  /** Writes that no read has needed yet. With room in the operators' caches none ever does. */
+  private log: WriteLog | null = null
   /** Keys as strings of one character a byte: compared whole, ordered as their bytes. */
   private readonly rows = new Map<string, Uint8Array>()
   /** The keys below each filter prefix. */
@@ -80,32 +82,61 @@ class EphemeralTable implements LocalTable {
     valueStart: number,
     valueEnd: number,
   ): void {
-    const text = textOf(key, keyStart, keyEnd)
+    this.log ??= new WriteLog()
+    this.log.append(key, keyStart, keyEnd)
+    this.log.append(value, valueStart, valueEnd)
+    this.account(keyEnd - keyStart + valueEnd - valueStart)
+  }
+
+  delete(key: Uint8Array, keyStart: number, keyEnd: number): void {
+    this.log ??= new WriteLog()
+    this.log.append(key, keyStart, keyEnd)
+    this.log.appendDelete()
+    this.account(keyEnd - keyStart)
+  }
+
+  /** Makes the logged writes readable. */
+  private catchUp(): void {
+    if (this.log === null) return
+    const { data, ends } = this.log
+    for (let record = 0, start = 0; record < ends.length; record += 2) {
+      const keyEnd = ends[record]
+      const valueEnd = ends[record + 1]
+      if (valueEnd === DELETED) this.remove(data, start, keyEnd)
+      else this.insert(data, start, keyEnd, valueEnd)
+      start = Math.max(keyEnd, valueEnd)
+    }
+    this.log = null
+  }
+
+  private insert(data: Uint8Array, start: number, keyEnd: number, valueEnd: number): void {
+    const text = textOf(data, start, keyEnd)
     const old = this.rows.get(text)
-    const size = valueEnd - valueStart
-    this.account(old === undefined ? text.length + size + ENTRY_OVERHEAD_BYTES : size - old.length)
-    this.rows.set(text, value.slice(valueStart, valueEnd))
+    this.account(old === undefined ? ENTRY_OVERHEAD_BYTES : -(text.length + old.length))
+    this.rows.set(text, data.slice(keyEnd, valueEnd))
     if (old !== undefined || this.prefixColumns === 0) return
-    const prefix = this.prefixOf(key, keyStart, keyEnd)
+    const prefix = this.prefixOf(data, start, keyEnd)
     const keys = this.byPrefix.get(prefix)
     if (keys === undefined) this.byPrefix.set(prefix, new Set([text]))
     else keys.add(text)
   }
 
-  delete(key: Uint8Array, keyStart: number, keyEnd: number): void {
-    const text = textOf(key, keyStart, keyEnd)
+  private remove(data: Uint8Array, start: number, keyEnd: number): void {
+    const text = textOf(data, start, keyEnd)
+    this.account(-text.length)
     const old = this.rows.get(text)
     if (old === undefined) return
     this.account(-(text.length + old.length + ENTRY_OVERHEAD_BYTES))
     this.rows.delete(text)
     if (this.prefixColumns === 0) return
-    const prefix = this.prefixOf(key, keyStart, keyEnd)
+    const prefix = this.prefixOf(data, start, keyEnd)
     const keys = this.byPrefix.get(prefix)
     keys?.delete(text)
     if (keys?.size === 0) this.byPrefix.delete(prefix)
   }
 
   getMany(keys: ByteList): GetManyResult {
+    this.catchUp()
     const found = new Uint8Array(keys.count)
     const values: Uint8Array[] = []
     for (let i = 0; i < keys.count; i++) {
@@ -117,6 +148,7 @@ class EphemeralTable implements LocalTable {
   }
 
   scanMany(prefixes: ByteList, limit = Number.POSITIVE_INFINITY): ScanManyResult {
+    this.catchUp()
     const rowStarts = new Uint32Array(prefixes.count + 1)
     const keys: string[] = []
     for (let i = 0; i < prefixes.count; i++) {
@@ -129,6 +161,7 @@ class EphemeralTable implements LocalTable {
   }
 
   scan(from: Uint8Array, to: Uint8Array): TableScan {
+    this.catchUp()
     const first = textOf(from, 0, from.length)
     const end = textOf(to, 0, to.length)
     const keys = [...this.rows.keys()].filter((key) => key >= first && key < end).sort(byText)
@@ -151,6 +184,33 @@ class EphemeralTable implements LocalTable {
       keys: listOf(keys.map((key) => Buffer.from(key, 'latin1'))),
       values: listOf(keys.map((key) => this.rows.get(key) ?? NOTHING)),
     }
+  }
+}
+
+const DELETED = -1
+const LOG_BYTES_MIN = 4096
+
+/** Keys and values in write order, one behind the other. */
+class WriteLog {
+  data = new Uint8Array(LOG_BYTES_MIN)
+  /** Of each record the end of the key and the end of the value, or DELETED. */
+  readonly ends: number[] = []
+  private used = 0
+
+  append(source: Uint8Array, start: number, end: number): void {
+    const length = end - start
+    if (this.used + length > this.data.length) {
+      const grown = new Uint8Array(Math.max(this.data.length * 2, this.used + length))
+      grown.set(this.data)
+      this.data = grown
+    }
+    for (let i = 0; i < length; i++) this.data[this.used + i] = source[start + i]
+    this.used += length
+    this.ends.push(this.used)
+  }
+
+  appendDelete(): void {
+    this.ends.push(DELETED)
   }
 }
 

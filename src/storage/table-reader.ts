@@ -163,6 +163,7 @@ abstract class TableRead {
   close(): void {
     if (this.view === null) return
     this.init.source.letGo(this.hold)
+    this.hold.failure = null
     this.view.release()
     this.view = null
   }

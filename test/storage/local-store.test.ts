@@ -300,6 +300,29 @@ describe('a read', () => {
     expect(item(read.values, 0)).toBe('010203')
   })
 
+  it('that scans goes on where it stood after an error, or is closed', () => {
+    const world = new World(options)
+    for (let i = 0; i < 3000; i++) world.write(0, tableKey(1, i, 'x'), new Uint8Array(20))
+    world.seal()
+    world.checkpoint(false)
+    const scan = world.tables[0].scan(new Uint8Array(), Uint8Array.of(0xff))
+    world.finish(scan)
+    const first = rowsOf(scan.keys, scan.values, 0, scan.keys.count)
+    world.failures = 1
+    expect(() => world.finish(scan)).toThrow(EngineError)
+    expect([...first, ...world.scanAll(scan)]).toEqual(
+      rowList(world.expected(0, Number.POSITIVE_INFINITY)),
+    )
+    const abandoned = world.tables[0].scan(new Uint8Array(), Uint8Array.of(0xff))
+    const before = world.version.versionId
+    abandoned.poll()
+    world.compact(1, true)
+    expect(world.store.oldestVersionInUse()).toBe(before)
+    abandoned.close()
+    expect(world.store.oldestVersionInUse()).toBe(world.version.versionId)
+    expect(world.source.wantCount).toBe(0)
+  })
+
   it('keeps its version and its runs until it is complete', () => {
     const world = committed()
     world.write(0, tableKey(1, 6, 'b'), value)

@@ -75,10 +75,11 @@ const MACHINE = {
   node: process.version,
 }
 
-/** Times are nanoseconds per unit; all four are null in smoke mode. */
+/** Times are nanoseconds per unit, rates are those of the median; all are null in smoke mode. */
 interface Result {
   readonly benchmark: string
   readonly unit: string
+  readonly minNs: number | null
   readonly medianNs: number | null
   readonly p99Ns: number | null
   readonly perSecond: number | null
@@ -92,12 +93,13 @@ function resultOf(benchmark: Benchmark, prepared: Prepared, timing: Timing | nul
   const { name, unit } = benchmark
   const common = { benchmark: name, unit, parameters }
   if (timing === null) {
-    const none = { medianNs: null, p99Ns: null, perSecond: null, megabytesPerSecond: null }
-    return { ...common, ...none, samples: 0 }
+    const times = { minNs: null, medianNs: null, p99Ns: null }
+    return { ...common, ...times, perSecond: null, megabytesPerSecond: null, samples: 0 }
   }
-  const { median, p99, samples } = timing
+  const { min, median, p99, samples } = timing
   return {
     ...common,
+    minNs: round(min / unitsPerRun),
     medianNs: round(median / unitsPerRun),
     p99Ns: round(p99 / unitsPerRun),
     perSecond: Math.round((unitsPerRun / median) * 1e9),
@@ -107,10 +109,11 @@ function resultOf(benchmark: Benchmark, prepared: Prepared, timing: Timing | nul
 }
 
 function describe(result: Result, checksum: number): string {
-  const { benchmark, unit, medianNs, p99Ns, perSecond, megabytesPerSecond } = result
-  const name = benchmark.padEnd(38)
+  const { benchmark, unit, minNs, medianNs, p99Ns, perSecond, megabytesPerSecond } = result
+  const name = benchmark.padEnd(36)
   if (medianNs === null || perSecond === null) return `${name} right, checksum ${hex(checksum)}`
-  const time = `${String(medianNs).padStart(9)} ns/${unit.padEnd(6)} p99 ${String(p99Ns).padStart(9)}`
+  const others = `min ${String(minNs).padStart(7)}  p99 ${String(p99Ns).padStart(7)}`
+  const time = `${String(medianNs).padStart(7)} ns/${unit.padEnd(6)}  ${others}`
   const rate = `${(perSecond / 1e6).toFixed(2).padStart(8)} M/s`
   const bytes =
     megabytesPerSecond === null ? '' : `${megabytesPerSecond.toFixed(0).padStart(8)} MB/s`
@@ -121,7 +124,7 @@ function hex(checksum: number): string {
   return checksum.toString(16).padStart(8, '0')
 }
 
-/** Three significant digits are more than such timings are worth. */
+/** Four significant digits are more than such timings are worth. */
 function round(value: number): number {
   return Number(value.toPrecision(4))
 }

@@ -30,8 +30,8 @@ export const BENCHMARKS: readonly Benchmark[] = [
 ]
 
 function frameRun({ seed, tiny }: Scale, bodyBytes: number): FrameRun {
-  // More than the ring holds, in any case.
-  const frameCount = Math.ceil(((tiny ? 2 : 32) * RING_BYTES) / (bodyBytes + 16))
+  // More than the ring holds; short, so that some runs of two threads are not interrupted on a busy machine.
+  const frameCount = Math.ceil(((tiny ? 2 : 4) * RING_BYTES) / (bodyBytes + 16))
   return { seed, frameCount, bodyBytes }
 }
 

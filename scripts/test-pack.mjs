@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { setUp } from './set-up.mjs'
 
 setUp()
+const { build } = await import('esbuild')
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'tussock-pack-'))
 let failures = 0
@@ -45,22 +46,22 @@ try {
   const wrapped = `const { open } = require('tussock')\n;(async () => {${use}})()`
   writeFileSync(join(folder, 'common.cjs'), wrapped)
   run('CommonJS', 'node', ['common.cjs'], { output: /rows 2/ })
-  const esbuild = join(root, 'node_modules', 'esbuild', 'bin', 'esbuild')
-  const bundle = (out, ...more) =>
-    run(`esbuild → ${out}`, process.execPath, [
-      esbuild,
-      'esm.mjs',
-      '--bundle',
-      '--platform=node',
-      '--format=esm',
-      `--outfile=${out}`,
+  const bundle = (outfile, more) =>
+    build({
+      absWorkingDir: folder,
+      entryPoints: ['esm.mjs'],
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      outfile,
+      logLevel: 'error',
       ...more,
-    ])
-  bundle('external.mjs', '--external:tussock')
+    })
+  await bundle('external.mjs', { external: ['tussock'] })
   run('bundled, tussock external', 'node', ['external.mjs'], { output: /rows 2/ })
   mkdirSync(join(folder, 'bundled'))
   const banner = `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);`
-  bundle('bundled/all.mjs', `--banner:js=${banner}`)
+  await bundle('bundled/all.mjs', { banner: { js: banner } })
   run('bundled whole', 'node', ['bundled/all.mjs'], { output: /rows 2/ })
   const tussock = join('node_modules', '.bin', 'tussock')
   run('the command', tussock, ['--help'], { output: /Streaming SQL/ })

@@ -4,6 +4,7 @@
  */
 
 import { existsSync } from 'node:fs'
+import * as nodeModule from 'node:module'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
@@ -22,36 +23,57 @@ export interface ThreadFiles {
 }
 
 /**
- * Finds the built thread files: below `workerUrl` if given, else beside this module.
- * @throws OPTION_INVALID when they are not there (a bundler moved this module).
+ * Finds the built thread files: below `workerUrl` if given; else beside this module; else, when a bundler has moved this
+ * module, in the package as it is installed where the bundle or the process runs.
+ * @throws OPTION_INVALID when they are in none of these places.
  */
 export function findThreadFiles(
   workerUrl: string | URL | undefined,
   moduleUrl: string,
 ): ThreadFiles {
-  const base =
-    workerUrl === undefined
-      ? new URL(moduleUrl.endsWith('.ts') ? '../dist/src/' : './', moduleUrl)
-      : workerUrl instanceof URL
-        ? workerUrl
-        : /^file:/.test(workerUrl)
-          ? new URL(workerUrl)
-          : pathToFileURL(workerUrl.endsWith('/') ? workerUrl : `${workerUrl}/`)
-  const files = {
-    control: new URL('control-thread.js', base),
-    worker: new URL('actors/worker.js', base),
-    pool: new URL('storage/job-worker.js', base),
+  const places = workerUrl === undefined ? likelyPlaces(moduleUrl) : [folderUrl(workerUrl)]
+  for (const base of places) {
+    const files = {
+      control: new URL('control-thread.js', base),
+      worker: new URL('actors/worker.js', base),
+      pool: new URL('storage/job-worker.js', base),
+    }
+    if (Object.values(files).every((file) => existsSync(fileURLToPath(file)))) return files
   }
-  for (const file of Object.values(files)) {
-    if (existsSync(fileURLToPath(file))) continue
-    throw new EngineError('OPTION_INVALID', `the thread file ${file.href} does not exist`, {
-      context: {
-        option: 'workerUrl',
-        hint: 'Mark tussock as external in the bundler, or pass workerUrl: the folder dist/ of the package.',
-      },
-    })
+  throw new EngineError('OPTION_INVALID', 'the files of the worker threads were not found', {
+    context: {
+      option: 'workerUrl',
+      places: places.map((place) => place.href).join(' '),
+      hint: 'Mark tussock as external in the bundler, or pass workerUrl: the folder dist/src/ of the package.',
+    },
+  })
+}
+
+function folderUrl(given: string | URL): URL {
+  if (given instanceof URL) return given
+  const text = given.endsWith('/') ? given : `${given}/`
+  return text.startsWith('file:') ? new URL(text) : pathToFileURL(text)
+}
+
+function likelyPlaces(moduleUrl: string): URL[] {
+  const places: URL[] = []
+  // A CommonJS bundle has no module URL.
+  if (moduleUrl?.startsWith('file:')) {
+    places.push(new URL(moduleUrl.endsWith('.ts') ? '../dist/src/' : './', moduleUrl))
+    places.push(...installedPlaces(moduleUrl))
   }
-  return files
+  places.push(...installedPlaces(`${process.cwd()}/`))
+  return places
+}
+
+/** The package as `from` would import it. */
+function installedPlaces(from: string): URL[] {
+  try {
+    const packageFile = nodeModule.createRequire(from).resolve('tussock/package.json')
+    return [new URL('./dist/src/', pathToFileURL(packageFile))]
+  } catch {
+    return [] // It is not installed there; the caller says so if it is nowhere.
+  }
 }
 
 export class ControlLink {

@@ -12,6 +12,7 @@ import { BENCHMARKS as MEMTABLE } from './storage/memtable.ts'
 import { BENCHMARKS as EXPRESSION } from './stream/expression.ts'
 import { BENCHMARKS as HASH_AGGREGATE } from './stream/hash-aggregate.ts'
 import { BENCHMARKS as HASH_JOIN } from './stream/hash-join.ts'
+import { BENCHMARKS as ROW_CODEC } from './stream/row-codec.ts'
 
 export interface MicroOptions {
   /** Only benchmarks whose name holds it; empty: all. */
@@ -32,6 +33,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   ...RING,
   ...HASH_JOIN,
   ...HASH_AGGREGATE,
+  ...ROW_CODEC,
   ...MEMTABLE,
   ...LOCAL_STORE,
   ...FILTER,

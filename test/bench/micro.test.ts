@@ -30,6 +30,8 @@ describe('bench micro', () => {
       'ring',
       'hash-join',
       'hash-aggregate',
+      'row-hash',
+      'row-codec',
       'memtable',
       'local-store',
       'filter',

@@ -3,7 +3,7 @@
  * them, a map by the key's bytes as latin-1 text (whose order is that of the bytes).
  */
 import { combineHash, hashInteger, vnodeOfHash } from '../../../src/common/hash.ts'
-import { type Epoch, epoch, tableId } from '../../../src/common/ids.ts'
+import { epoch, tableId } from '../../../src/common/ids.ts'
 import type { Arena } from '../../../src/storage/arena.ts'
 import type { SstOptions } from '../../../src/storage/job.ts'
 import { TAG_8 } from '../../../src/storage/key.ts'
@@ -110,6 +110,6 @@ export function* hashesOfVersions(versions: Versions): Generator<number> {
 }
 
 /** @param value hash of the value, null for a delete. */
-export function hashOfEntry(key: number, at: number | Epoch, value: number | null): number {
+export function hashOfEntry(key: number, at: number, value: number | null): number {
   return combineHash(combineHash(key, hashNumber(at)), value ?? 1)
 }

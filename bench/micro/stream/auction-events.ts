@@ -19,7 +19,7 @@ export const BID: Schema = [
   { name: '_row_id', type: 'bigint' },
 ]
 /** The inputs of the join that batches go to. */
-export const AUCTIONS = 0
+const AUCTIONS = 0
 export const BIDS = 1
 
 /** Columns as in the schemas. */

@@ -2,6 +2,7 @@
 import { combineHash } from '../../../src/common/hash.ts'
 import { Chunk } from '../../../src/stream/chunk.ts'
 import { Column } from '../../../src/stream/column.ts'
+import type { Schema } from '../../../src/stream/schema.ts'
 import { hashNumber, hashOfBytes } from '../digest.ts'
 import { integersOf } from '../random.ts'
 
@@ -19,6 +20,13 @@ export const AUCTION = 0
 export const PRICE = 1
 export const CHANNEL = 2
 export const TIME = 3
+
+export const BID: Schema = [
+  { name: 'auction', type: 'bigint' },
+  { name: 'price', type: 'bigint' },
+  { name: 'channel', type: 'varchar' },
+  { name: 'date_time', type: 'timestamp' },
+]
 
 const CHANNELS = ['Google', 'Facebook', 'Baidu', 'Apple', 'channel-4711', 'channel-12']
 const encoder = new TextEncoder()

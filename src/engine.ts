@@ -46,6 +46,7 @@ import { JobPool } from './storage/job-pool.ts'
 import { LsmStore, type StoreEvent } from './storage/lsm-store.ts'
 import type { ObjectStore } from './storage/object/object-store.ts'
 import { openObjectStore } from './storage/object/open.ts'
+import type { StoreOperation } from './storage/object/store-error.ts'
 import { SnapshotReader } from './storage/snapshot-reader.ts'
 import type { Pin } from './storage/version/snapshot.ts'
 import { eachSst } from './storage/version/version.ts'
@@ -167,10 +168,10 @@ export class Engine {
    * How long an object-store call may be tried again. Opening answers soon; commits wait out an outage, with the
    * sources paused behind them; closing waits for nothing.
    */
-  private patienceMs(operation: string): number {
+  private patienceMs(operation: StoreOperation): number {
     if (this.closed) return 0
     if (this.parts === null) return OPEN_PATIENCE_MS
-    return operation === 'put' || operation === 'putIfAbsent'
+    return operation === 'put' || operation === 'put-if-absent'
       ? Number.POSITIVE_INFINITY
       : READ_PATIENCE_MS
   }

@@ -140,7 +140,8 @@ export class Coordinator {
   private paused = false
   private stopping = false
   private sourcesDone: ReadonlyMap<number, number> = new Map()
-  private exhaustedReported = false
+  /** Set when all sources have said that they are at their end; a recovery may take that back. */
+  private exhaustion: { committed: boolean } | null = null
   private recoveries = 0
   private recovery: Promise<void> | null = null
 
@@ -195,7 +196,7 @@ export class Coordinator {
 
   /** Every source of every job is bounded, read to its end, and committed. */
   get exhausted(): boolean {
-    return this.exhaustedReported
+    return this.exhaustion?.committed === true
   }
 
   // ---- jobs ----------------------------------------------------------------------------------
@@ -212,7 +213,7 @@ export class Coordinator {
     await this.ready()
     await this.deploy([job], false)
     this.jobs.set(job.jobId, job)
-    this.exhaustedReported = false
+    this.exhaustion = null
     try {
       this.startJobs.push(job.jobId)
       const admitted = this.inject()
@@ -527,15 +528,21 @@ export class Coordinator {
 
   /** A bounded source's end forces the last checkpoint; once it is committed, that is an event. */
   private watchSources(barrier: Barrier): void {
-    if (this.exhaustedReported) return
+    if (this.exhaustion !== null) return
     // A source is exhausted when every worker that runs an actor of it says so, with or without splits.
     if (!this.hasSources || barrier.startJobs.length > 0) return
     for (const { sourceId, actors } of this.sources()) {
       if ((this.sourcesDone.get(sourceId) ?? 0) < actors) return
     }
-    this.exhaustedReported = true
+    const exhaustion = { committed: false }
+    this.exhaustion = exhaustion
     this.flush().then(
-      (epoch) => this.parts.event({ kind: 'sourcesExhausted', epoch }),
+      (epoch) => {
+        // Forgotten meanwhile: after a recovery, and with a new job, the sources say it again.
+        if (this.exhaustion !== exhaustion) return
+        exhaustion.committed = true
+        this.parts.event({ kind: 'sourcesExhausted', epoch })
+      },
       () => undefined, // The failure was reported where it happened.
     )
   }
@@ -717,12 +724,13 @@ export class Coordinator {
 
   private workersFailed(error: EngineError): void {
     this.pool = null
+    const runs = this.phase === 'running' || this.phase === 'closing'
     if (this.deployment !== null) {
       const { reject } = this.deployment
       this.deployment = null
-      reject(error)
+      reject(runs ? refusalOf(error) : error)
     }
-    if (this.phase !== 'running' && this.phase !== 'closing') return
+    if (!runs) return
     const wasClosing = this.phase === 'closing'
     this.phase = 'recovering'
     this.recovery = this.recover(error).then(() => {
@@ -779,19 +787,13 @@ export class Coordinator {
     this.startJobs = []
     this.stopJobs = []
     this.collectedEpoch = this.store.committedEpoch
-    this.exhaustedReported = false
+    this.exhaustion = null
     this.paused = false
     this.feed.forget()
     this.rememberOffsets()
     if (this.catalogChange === null) return
     this.catalogChange = null
-    // The statement did not happen. If it was its own fault, trying again would not help.
-    const refusal =
-      error.kind === 'invalid'
-        ? error
-        : new EngineError('RECOVERING', 'the pipeline recovered; run the statement again', {
-            cause: error,
-          })
+    const refusal = refusalOf(error)
     const waiters = this.waiters
     this.waiters = waiters.filter((waiter) => !waiter.ddl)
     for (const waiter of waiters) if (waiter.ddl) waiter.reject(refusal)
@@ -848,6 +850,14 @@ export class Coordinator {
     this.forgetThreads()
     if (!failed) this.refuseAll(new EngineError('CLOSED', 'the database is closed'))
   }
+}
+
+/** To a statement that did not happen. If that was its own fault, trying again would not help. */
+function refusalOf(error: EngineError): EngineError {
+  if (error.kind === 'invalid') return error
+  return new EngineError('RECOVERING', 'the pipeline recovered; run the statement again', {
+    cause: error,
+  })
 }
 
 /** Resolves those whose epoch has come; returns the others. */

@@ -300,6 +300,28 @@ describe('a read', () => {
     expect(item(read.values, 0)).toBe('010203')
   })
 
+  it('shares a fetch, and its failure, with others that want the same', () => {
+    const world = committed()
+    const handles = [world.tables[0], world.store.open(TABLES[0])]
+    const reads = handles.map((handle) => handle.getMany(listOf([key])))
+    expect(reads.map((read) => read.poll())).toEqual([false, false])
+    world.drain()
+    expect(world.requests).toHaveLength(1)
+    world.failures = 1
+    world.deliver(0, false)
+    for (const read of reads) expect(() => read.poll()).toThrow(EngineError)
+    // The tail, then the block: neither goes into the cache, and the slower read still has both.
+    for (let round = 0; round < 2; round++) {
+      expect(reads.map((read) => read.poll())).toEqual([false, false])
+      world.drain()
+      expect(world.requests).toHaveLength(1)
+      world.deliver(0, false)
+    }
+    expect(reads.map((read) => read.poll())).toEqual([true, true])
+    expect(reads.map((read) => item(read.values, 0))).toEqual(['010203', '010203'])
+    expect(world.source.wantCount).toBe(0)
+  })
+
   it('that scans goes on where it stood after an error, or is closed', () => {
     const world = new World(options)
     for (let i = 0; i < 3000; i++) world.write(0, tableKey(1, i, 'x'), new Uint8Array(20))

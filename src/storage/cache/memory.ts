@@ -201,7 +201,7 @@ export class BlockCache {
     if (key === undefined) {
       if (this.keys.size >= SST_KEYS_MAX) this.keys.clear()
       const id = encoder.encode(sstId)
-      key = { id, hash: hashBytes(id, 0, id.length, ID_SEED) | 0 }
+      key = { id, hash: sstIdHash(id) }
       this.keys.set(sstId, key)
     }
     return key
@@ -294,6 +294,11 @@ export class BlockCache {
 }
 
 const encoder = new TextEncoder()
+
+/** By which blocks of an SST are found; what is found is compared with the whole id. i32. */
+export function sstIdHash(id: Uint8Array): number {
+  return hashBytes(id, 0, id.length, ID_SEED) | 0
+}
 
 function bucketCountOf(slots: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(slots, 1) * 2))

@@ -5,7 +5,8 @@ import { nodeEndpoint } from './comlink-endpoint.ts'
 import { toWire } from './common/errors.ts'
 import { nodeEnv } from './common/node-env.ts'
 import { Engine } from './engine.ts'
-import type { Answer, EngineApi, EngineEvent } from './engine-protocol.ts'
+import type { Answer, EngineApi, EngineEvent, EngineInit } from './engine-protocol.ts'
+import { ReaderEngine } from './reader-engine.ts'
 
 interface ControlData {
   readonly calls: MessagePort
@@ -22,10 +23,17 @@ async function answer<T>(work: () => Promise<T>): Promise<Answer<T>> {
   }
 }
 
-const engine = new Engine(nodeEnv(), (event: EngineEvent) => events.postMessage(event))
+let engine: Engine | ReaderEngine = new ReaderEngine(nodeEnv())
+
+function openEngine(init: EngineInit): ReturnType<Engine['open']> {
+  if (init.options.mode === 'writer') {
+    engine = new Engine(nodeEnv(), (event: EngineEvent) => events.postMessage(event))
+  }
+  return engine.open(init)
+}
 
 const api: EngineApi = {
-  open: (init) => answer(() => engine.open(init)),
+  open: (init) => answer(() => openEngine(init)),
   execute: (sql, parameters) => answer(() => engine.execute(sql, parameters)),
   run: (sql) => answer(() => engine.run(sql)),
   query: (sql, parameters, read) => answer(() => engine.query(sql, parameters, read)),

@@ -3,7 +3,6 @@
  * jobs, the caches and the coordinator, and lives as long as the database is open.
  */
 
-import { encodeChunk, encodedBytes } from './actors/chunk-codec.ts'
 import { unreachable } from './common/assert.ts'
 import type { Env } from './common/env.ts'
 import { EngineError, toWire } from './common/errors.ts'
@@ -19,9 +18,20 @@ import type {
   WireRows,
 } from './engine-protocol.ts'
 import type { ResolvedOptions } from './options.ts'
+import {
+  COMMITTED,
+  chunkBytes,
+  done,
+  ioOf,
+  type ReadAt,
+  refuseChanges,
+  runRead,
+  type View,
+  visibleColumns,
+} from './read-statements.ts'
 import type { Subscription } from './runtime/change-feed.ts'
 import { Coordinator, type CoordinatorEvent } from './runtime/coordinator.ts'
-import { executeDml, executeQuery, type QueryIo } from './runtime/query.ts'
+import { executeDml } from './runtime/query.ts'
 import { SnapshotScan } from './runtime/snapshot-scan.ts'
 import { threadSpawner } from './runtime/threads.ts'
 import { allocate } from './runtime/worker-pool.ts'
@@ -35,12 +45,14 @@ import {
   getObject,
   stateTablesOf,
 } from './sql/catalog.ts'
-import { typeName } from './sql/coercion.ts'
-import { explainStatement } from './sql/explain-statement.ts'
 import { loadParser, parseScript, parseStatement } from './sql/parser.ts'
 import { type CreateStatement, isCreate, planJob } from './sql/planner.ts'
-import { planDml, planQuery } from './sql/query-planner.ts'
-import { ControlBlockSource, fetchThroughCache } from './storage/cache/block-sources.ts'
+import { planDml } from './sql/query-planner.ts'
+import {
+  ControlBlockSource,
+  type FetchFunction,
+  fetchThroughCache,
+} from './storage/cache/block-sources.ts'
 import { BlockCache } from './storage/cache/memory.ts'
 import { JobPool } from './storage/job-pool.ts'
 import { LsmStore, type StoreEvent } from './storage/lsm-store.ts'
@@ -50,10 +62,8 @@ import type { StoreOperation } from './storage/object/store-error.ts'
 import { SnapshotReader } from './storage/snapshot-reader.ts'
 import type { Pin } from './storage/version/snapshot.ts'
 import { eachSst } from './storage/version/version.ts'
-import { Chunk } from './stream/chunk.ts'
 import { assertCodeGeneration } from './stream/expression.ts'
 import type { JobPlan } from './stream/plan.ts'
-import { columnFromValues } from './stream/values.ts'
 
 const MIB = 1024 * 1024
 /** Time that `close` gives the last checkpoint. */
@@ -76,20 +86,6 @@ interface Parts {
   readonly coordinator: Coordinator
 }
 
-interface ReadAt {
-  readonly snapshotId: number | null
-  readonly visibility: 'committed' | 'latest'
-}
-
-const COMMITTED: ReadAt = { snapshotId: null, visibility: 'committed' }
-
-/** Where a query reads; released when it is over. */
-interface View {
-  readonly epoch: number
-  readonly scan: SnapshotScan
-  release(): void
-}
-
 export class Engine {
   private readonly env: Env
   private readonly emit: (event: EngineEvent) => void
@@ -97,6 +93,7 @@ export class Engine {
   private catalog: Catalog = emptyCatalog()
   private cache: BlockCache | null = null
   private blocks: ControlBlockSource | null = null
+  private fetchBlocks: FetchFunction | null = null
   private cacheBytes = 0
   private readonly snapshots = new Map<number, { readonly pin: Pin }>()
   private readonly subscriptions = new Map<number, Subscription>()
@@ -196,6 +193,7 @@ export class Engine {
         datasets: init.datasets,
       },
       blockCache: () => this.renewCache(store),
+      fetch: (sst, want) => this.fetchBlocks!(sst, want),
       event: (event) => this.coordinatorEvent(event),
     })
   }
@@ -205,11 +203,9 @@ export class Engine {
     const buffer = allocate(BlockCache.bytesFor(this.cacheBytes))
     const cache = new BlockCache(buffer, 'owner')
     this.cache = cache
-    this.blocks = new ControlBlockSource({
-      cache,
-      tailBytesMax: TAIL_BYTES_MAX,
-      fetch: fetchThroughCache(cache, (sst, want) => store.fetch(sst, want)),
-    })
+    const fetch = fetchThroughCache(cache, (sst, want) => store.fetch(sst, want))
+    this.fetchBlocks = fetch
+    this.blocks = new ControlBlockSource({ cache, tailBytesMax: TAIL_BYTES_MAX, fetch })
     return buffer
   }
 
@@ -334,33 +330,12 @@ export class Engine {
     parameters: readonly unknown[],
   ): Promise<StatementResult> {
     switch (statement.kind) {
-      case 'select': {
-        const rows = await this.select(statement, parameters, COMMITTED)
-        return { command: 'SELECT', rowCount: rows.rowCount, rows: rows.wire }
-      }
       case 'insert':
       case 'update':
       case 'delete':
         return await this.change(statement, parameters)
-      case 'explain':
-        return textRows('EXPLAIN', {
-          'QUERY PLAN': explainStatement(statement.statement, this.catalog).split('\n'),
-        })
-      case 'show': {
-        const objects = this.catalog.objects.filter(({ kind }) => kind === statement.objectKind)
-        return textRows('SHOW', { name: objects.map(({ name }) => name) })
-      }
-      case 'describe': {
-        const object = getObject(this.catalog, statement.name)
-        const columns = object.columns.filter((column) => !column.hidden)
-        return textRows('DESCRIBE', {
-          column: columns.map(({ name }) => name),
-          type: columns.map(({ type }) => typeName(type)),
-          not_null: columns.map(({ notNull }) => (notNull ? 'yes' : 'no')),
-        })
-      }
       default:
-        throw new EngineError('INTERNAL', `no batch statement: ${statement.kind}`)
+        return await this.read(statement, parameters, COMMITTED)
     }
   }
 
@@ -379,7 +354,10 @@ export class Engine {
       if (plan.query.scans.length > 0) await coordinator.settle()
       const view = this.view(null, 'latest')
       try {
-        const { chunks, rowCount } = await executeDml(plan, this.ioOf(view))
+        const { chunks, rowCount } = await executeDml(
+          plan,
+          ioOf(view, () => this.env.turn()),
+        )
         for (const chunk of chunks) await coordinator.accept(id, chunkBytes(chunk))
         return done(plan.kind.toUpperCase(), rowCount)
       } finally {
@@ -402,28 +380,22 @@ export class Engine {
 
   // ---- reading -------------------------------------------------------------------------------
 
-  async query(sql: string, parameters: readonly unknown[], read: ReadAt): Promise<WireRows> {
-    const statement = parseStatement(sql)
-    if (statement.kind === 'select') return (await this.select(statement, parameters, read)).wire
-    const { rows } = await this.runBatch(refuseChanges(statement), parameters)
+  async query(sql: string, parameters: readonly unknown[], at: ReadAt): Promise<WireRows> {
+    const { rows } = await this.read(refuseChanges(parseStatement(sql)), parameters, at)
     return rows!
   }
 
-  private async select(
-    statement: StatementOf<'select'>,
+  private async read(
+    statement: StatementAst,
     parameters: readonly unknown[],
-    read: ReadAt,
-  ): Promise<{ readonly wire: WireRows; readonly rowCount: number }> {
-    const plan = planQuery(statement.query, this.catalog, parameters)
+    at: ReadAt,
+  ): Promise<StatementResult> {
     await this.checkOwner()
-    const view = this.view(read.snapshotId, read.visibility)
-    try {
-      const { schema, chunks, rowCount } = await executeQuery(plan, this.ioOf(view))
-      const columns = schema.map(({ name, type }) => ({ name, type }))
-      return { wire: { columns, chunks: chunks.map(chunkBytes), epoch: view.epoch }, rowCount }
-    } finally {
-      view.release()
-    }
+    return await runRead(statement, parameters, {
+      catalog: this.catalog,
+      view: () => this.view(at.snapshotId, at.visibility),
+      turn: () => this.env.turn(),
+    })
   }
 
   /** A writer that was silent for long may have been replaced: it looks before it serves a read. */
@@ -433,13 +405,6 @@ export class Engine {
     if (now - Math.max(coordinator.committedMs, this.ownedMs) < SILENT_MS) return
     await store.checkOwner()
     this.ownedMs = now
-  }
-
-  private ioOf(view: View): QueryIo {
-    return {
-      scan: (table, prefix) => view.scan.rows(table, prefix),
-      pause: () => this.env.turn(),
-    }
   }
 
   async snapshot(): Promise<{ snapshotId: number; epoch: number }> {
@@ -621,41 +586,6 @@ function storeOptionsOf(options: ResolvedOptions): object {
   }
 }
 
-function done(command: string, rowCount: number | null = null): StatementResult {
-  return { command, rowCount, rows: null }
-}
-
-/** A result of text columns, by name. */
-function textRows(
-  command: string,
-  columns: Readonly<Record<string, readonly string[]>>,
-): StatementResult {
-  const names = Object.keys(columns)
-  const rowCount = columns[names[0]].length
-  const data = names.map((name) =>
-    columnFromValues('varchar', [...columns[name]], { column: name }),
-  )
-  const chunk = new Chunk(rowCount, null, null, data)
-  const rows: WireRows = {
-    columns: names.map((name) => ({ name, type: 'varchar' })),
-    chunks: rowCount === 0 ? [] : [chunkBytes(chunk)],
-    epoch: 0,
-  }
-  return { command, rowCount, rows }
-}
-
-/** @throws SQL_UNSUPPORTED for what is no read. */
-function refuseChanges(statement: StatementAst): StatementAst {
-  if (['explain', 'show', 'describe'].includes(statement.kind)) return statement
-  throw new EngineError('SQL_UNSUPPORTED', 'query takes a SELECT', {
-    context: { sqlState: '0A000', position: statement.position, hint: 'Use execute for it.' },
-  })
-}
-
-function visibleColumns(object: CatalogObject): ResultColumn[] {
-  return object.columns.filter((column) => !column.hidden).map(({ name, type }) => ({ name, type }))
-}
-
 /** Connectors check their own options before anything is started. */
 function checkSource(object: CatalogObject): void {
   if (object.kind !== 'source') return
@@ -668,10 +598,4 @@ function checkSource(object: CatalogObject): void {
   throw new EngineError('SQL_UNSUPPORTED', `there is no source connector '${connector ?? ''}'`, {
     context: { sqlState: '0A000', hint: "Connectors are 'nexmark'." },
   })
-}
-
-function chunkBytes(chunk: Chunk): Uint8Array {
-  const bytes = new Uint8Array(encodedBytes(chunk))
-  encodeChunk(chunk, bytes, 0)
-  return bytes
 }

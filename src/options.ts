@@ -5,6 +5,11 @@ const KIB = 1024
 const MIB = 1024 * KIB
 
 export interface OpenOptions {
+  /**
+   * `writer` (default) owns the database: it runs the pipeline, and whoever wrote before is fenced. `reader` serves
+   * queries from what another process commits, starts no worker and writes nothing.
+   */
+  readonly mode?: 'writer' | 'reader'
   /** Worker threads that run operators. Default: the number of cores, at most 16. 1 to 64. */
   readonly parallelism?: number
   /** Milliseconds between barriers: how fresh views are. Default 100. 1 to 60,000. */
@@ -43,6 +48,7 @@ export interface OpenOptions {
 
 /** The same, complete. */
 export interface ResolvedOptions {
+  readonly mode: 'writer' | 'reader'
   readonly parallelism: number
   readonly barrierIntervalMs: number
   readonly checkpointEvery: number
@@ -56,6 +62,7 @@ export interface ResolvedOptions {
 }
 
 const KNOWN = new Set([
+  'mode',
   'parallelism',
   'barrierIntervalMs',
   'checkpointIntervalMs',
@@ -84,7 +91,18 @@ export function resolveOptions(options: OpenOptions, cores: number): ResolvedOpt
       : check('memoryBytes', options.memoryBytes, 0, 16 * MIB, 2 ** 40)
   const share = (part: number, otherwise: number): number =>
     budget === null ? otherwise : Math.floor(budget * part)
+  const mode = options.mode ?? 'writer'
+  if (mode !== 'writer' && mode !== 'reader') {
+    throw new EngineError(
+      'OPTION_INVALID',
+      `option mode is 'writer' or 'reader', not ${String(mode)}`,
+      {
+        context: { option: 'mode' },
+      },
+    )
+  }
   return {
+    mode,
     parallelism: check('parallelism', options.parallelism, Math.min(Math.max(cores, 1), 16), 1, 64),
     barrierIntervalMs,
     checkpointEvery:

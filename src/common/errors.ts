@@ -35,6 +35,7 @@ export const ERROR_KINDS = {
   NOT_NULL: 'invalid',
   KEY_TOO_LARGE: 'invalid',
   VALUE_TOO_LARGE: 'invalid',
+  READ_ONLY: 'invalid',
   FUNCTION_MISSING: 'invalid',
   CODE_GENERATION_FORBIDDEN: 'invalid',
   STORE_FORMAT_NEWER: 'invalid',

@@ -8,6 +8,7 @@ import { assert, unreachable } from '../common/assert.ts'
 import type { Env, Timer } from '../common/env.ts'
 import { EngineError, toEngineError, toWire } from '../common/errors.ts'
 import { type Epoch, nextEpoch, type TableId } from '../common/ids.ts'
+import type { FetchFunction } from '../storage/cache/block-sources.ts'
 import type { LsmStore } from '../storage/lsm-store.ts'
 import type { SealedRun } from '../storage/state-store.ts'
 import type { VersionDelta } from '../storage/version/delta.ts'
@@ -52,6 +53,8 @@ export interface CoordinatorParts {
   readonly spawn: SpawnWorker
   readonly options: CoordinatorOptions
   readonly blockCache: () => SharedArrayBuffer
+  /** Blocks from the cache or the store. */
+  readonly fetch: FetchFunction
   readonly event: (event: CoordinatorEvent) => void
 }
 
@@ -626,7 +629,7 @@ export class Coordinator {
     const { sstId } = sst
     for (;;) {
       try {
-        const found = await this.store.fetch(sst, want)
+        const found = await this.parts.fetch(sst, want)
         pool?.post(workerIndex, { kind: 'fetched', sstId, ...found, error: null })
         return
       } catch (thrown) {

@@ -38,10 +38,14 @@ export class SnapshotScan {
     const from = new Uint8Array([0, 0])
     const to = new Uint8Array([VNODE_COUNT >> 8, VNODE_COUNT & 0xff])
     const scan = this.reader.scan(options, from, to)
-    for (;;) {
-      while (!scan.poll()) await this.blocks.waitForArrival()
-      if (scan.keys.count === 0) return
-      yield* decoded(spec, scan.keys, scan.values)
+    try {
+      for (;;) {
+        while (!scan.poll()) await this.blocks.waitForArrival()
+        if (scan.keys.count === 0) return
+        yield* decoded(spec, scan.keys, scan.values)
+      }
+    } finally {
+      scan.close()
     }
   }
 

@@ -186,6 +186,31 @@ describe('reading', () => {
   })
 })
 
+describe('readers', () => {
+  test('a reader follows what the writer commits, without fencing it', async () => {
+    const path = folder()
+    const writer = await opened(path)
+    await writer.execute(SHOP)
+    await writer.execute(`INSERT INTO orders VALUES (1, 7, 10, 'a'); FLUSH`)
+    const reader = await opened(path, { mode: 'reader' })
+    const count = async (): Promise<unknown> =>
+      (await reader.query('SELECT count(*) AS n FROM orders')).rows[0]['n']
+    expect(await count()).toBe(1n)
+    const snapshot = await reader.snapshot()
+    await writer.execute(`INSERT INTO orders VALUES (2, 7, 10, 'a'); FLUSH`)
+    expect(await count()).toBe(2n)
+    expect((await snapshot.query('SELECT count(*) AS n FROM orders')).rows).toEqual([{ n: 1n }])
+    const error = await failure(reader.execute('INSERT INTO orders VALUES (3, 1, 1, NULL)'))
+    expect(error.kind).toBe('invalid')
+    expect((await failure(reader.flush())).code).toBe('READ_ONLY')
+  })
+
+  test('a reader of nothing says so', async () => {
+    const error = await failure(open(folder(), { mode: 'reader' }))
+    expect(error.code).toBe('STORE_NOT_FOUND')
+  })
+})
+
 describe('faults', () => {
   test.each([
     ['SELEC 1', 'SQL_SYNTAX', '42601'],

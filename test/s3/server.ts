@@ -1,5 +1,10 @@
 /** The real S3 server of this run, and a bucket on it. */
-import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3'
+import {
+  CreateBucketCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  S3Client,
+} from '@aws-sdk/client-s3'
 
 function endpointOfRun(): string {
   const endpoint = process.env['TUSSOCK_TEST_S3_ENDPOINT']
@@ -37,4 +42,11 @@ export async function pendingUploads(bucket: string): Promise<string[]> {
   const command = new ListMultipartUploadsCommand({ Bucket: bucket })
   const { Uploads = [] } = await withClient((client) => client.send(command))
   return Uploads.map((upload) => upload.Key ?? '')
+}
+
+/** Up to 1,000 of them. */
+export async function objectKeys(bucket: string, prefix: string): Promise<string[]> {
+  const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix })
+  const { Contents = [] } = await withClient((client) => client.send(command))
+  return Contents.map((object) => object.Key ?? '')
 }

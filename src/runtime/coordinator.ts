@@ -689,7 +689,8 @@ export class Coordinator {
     this.inject()
     for (const entry of this.dml.replay(this.opened)) this.sendDml(entry.tableId, entry.batch)
     for (const waiter of [...this.waiters, ...this.settlers]) waiter.epoch = this.opened
-    if (this.waiters.length > 0) this.checkpointWanted = true
+    // Who waits for a row's durability, or for room in the log, waits for the next checkpoint.
+    if (this.waiters.length > 0 || !this.dml.isEmpty) this.checkpointWanted = true
   }
 
   private forgetThreads(): void {

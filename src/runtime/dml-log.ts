@@ -64,6 +64,10 @@ export class DmlLog {
     return this.bytes >= this.bytesMax
   }
 
+  get isEmpty(): boolean {
+    return this.entries.length === 0
+  }
+
   /** All batches again, oldest first, now in `epoch`. */
   replay(epoch: Epoch): readonly DmlEntry[] {
     for (const entry of this.entries) entry.epoch = epoch

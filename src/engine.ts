@@ -6,7 +6,7 @@
 import { unreachable } from './common/assert.ts'
 import type { Env } from './common/env.ts'
 import { EngineError, toWire } from './common/errors.ts'
-import { tableId } from './common/ids.ts'
+import { bytes, tableId } from './common/ids.ts'
 import { checkNexmarkColumns } from './connectors/nexmark.ts'
 import type {
   EngineEvent,
@@ -60,6 +60,7 @@ import type { ObjectStore } from './storage/object/object-store.ts'
 import { openObjectStore } from './storage/object/open.ts'
 import type { StoreOperation } from './storage/object/store-error.ts'
 import { SnapshotReader } from './storage/snapshot-reader.ts'
+import { type StoreOptions, storeOptions } from './storage/store-options.ts'
 import type { Pin } from './storage/version/snapshot.ts'
 import { eachSst } from './storage/version/version.ts'
 import { assertCodeGeneration } from './stream/expression.ts'
@@ -247,6 +248,8 @@ export class Engine {
   }
 
   private storeEvent(event: StoreEvent): void {
+    // What a close gives up is no news.
+    if (this.closed) return
     const detail = JSON.stringify(event, (_key, value: unknown) =>
       value instanceof EngineError ? { code: value.code, message: value.message } : value,
     )
@@ -571,18 +574,28 @@ export class Engine {
     this.closed = true
     for (const { pin } of this.snapshots.values()) pin.release()
     this.parts = null
+    // First: in an outage, a request under way would keep the rest waiting until its time is up.
+    await parts.objects.close()
     await parts.store.close()
     await parts.jobs.close()
-    await parts.objects.close()
     return null
   }
 }
 
-function storeOptionsOf(options: ResolvedOptions): object {
+/** A merge holds its inputs and outputs in memory, so its size follows the budget of the memtables. */
+function storeOptionsOf(options: ResolvedOptions): Partial<StoreOptions> {
+  const { compaction } = storeOptions()
+  const budget = options.sharedBufferBytes
   return {
-    blockBytes: options.blockBytes,
-    sstBytes: options.sstBytes,
+    blockBytes: bytes(options.blockBytes),
+    sstBytes: bytes(options.sstBytes),
     compactAutomatically: options.compaction,
+    compaction: {
+      ...compaction,
+      baseBytesMin: bytes(Math.min(compaction.baseBytesMin, Math.ceil(budget / 4))),
+      inputBytesMax: bytes(Math.min(compaction.inputBytesMax, budget)),
+      outputBytes: bytes(Math.min(compaction.outputBytes, Math.ceil(budget / 16))),
+    },
   }
 }
 

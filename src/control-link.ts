@@ -84,13 +84,16 @@ export class ControlLink {
   private readonly exited: Promise<void>
   private ended = false
 
-  constructor(file: URL, onEvent: (event: EngineEvent) => void) {
+  constructor(file: URL, youngGenerationMb: number | null, onEvent: (event: EngineEvent) => void) {
     const events = new MessageChannel()
     const calls = new MessageChannel()
     this.worker = new Worker(file, {
       name: 'tussock-control',
       workerData: { calls: calls.port2, events: events.port2 },
       transferList: [calls.port2, events.port2],
+      ...(youngGenerationMb === null
+        ? {}
+        : { resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMb } }),
     })
     let cause: unknown
     let left: () => void

@@ -211,7 +211,9 @@ export class Database {
     const { onEvent, datasets, ...rest } = options
     const resolved = resolveOptions(rest, coreCount())
     const files = findThreadFiles(options.workerUrl, import.meta.url)
-    const link = new ControlLink(files.control, (event) => onEvent?.(toDatabaseEvent(event)))
+    const link = new ControlLink(files.control, resolved.youngGenerationMb, (event) =>
+      onEvent?.(toDatabaseEvent(event)),
+    )
     try {
       await link.call((api) =>
         api.open({

@@ -128,7 +128,11 @@ export class Engine {
         this.emit({ kind: 'storage', name: 'storeSlow', detail: `${operation}: ${error.message}` })
       },
     })
-    const jobs = new JobPool({ threads: options.poolThreads, workerFile: new URL(init.poolFile) })
+    const jobs = new JobPool({
+      threads: options.poolThreads,
+      workerFile: new URL(init.poolFile),
+      youngGenerationMb: options.youngGenerationMb,
+    })
     this.cacheBytes = options.blockCacheBytes
     let store: LsmStore | null = null
     try {
@@ -179,7 +183,7 @@ export class Engine {
     return new Coordinator({
       env: this.env,
       store,
-      spawn: threadSpawner(new URL(init.workerFile)),
+      spawn: threadSpawner(new URL(init.workerFile), options.youngGenerationMb),
       options: {
         parallelism: options.parallelism,
         barrierIntervalMs: options.barrierIntervalMs,

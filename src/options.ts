@@ -59,6 +59,8 @@ export interface ResolvedOptions {
   readonly blockBytes: number
   readonly sstBytes: number
   readonly compaction: boolean
+  /** Bound of each engine thread's young generation, MB; null: V8's own. A small budget should not be dwarfed by it. */
+  readonly youngGenerationMb: number | null
 }
 
 const KNOWN = new Set([
@@ -132,6 +134,8 @@ export function resolveOptions(options: OpenOptions, cores: number): ResolvedOpt
     blockBytes: check('storage.blockBytes', options.storage?.blockBytes, 64 * KIB, 4 * KIB, MIB),
     sstBytes: check('storage.sstBytes', options.storage?.sstBytes, 256 * MIB, 64 * KIB, 2 ** 30),
     compaction: options.storage?.compaction ?? true,
+    youngGenerationMb:
+      budget === null ? null : Math.min(48, Math.max(12, Math.floor(budget / (8 * MIB)))),
   }
 }
 

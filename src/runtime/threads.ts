@@ -3,8 +3,11 @@ import { MessageChannel, Worker } from 'node:worker_threads'
 import type { FromWorker, ToWorker, WorkerInit } from '../actors/protocol.ts'
 import type { SpawnWorker } from './worker-pool.ts'
 
-/** @param file The built `actors/worker.js`. */
-export function threadSpawner(file: URL): SpawnWorker {
+/**
+ * @param file The built `actors/worker.js`.
+ * @param youngGenerationMb Bound of each thread's young generation; null: V8's own.
+ */
+export function threadSpawner(file: URL, youngGenerationMb: number | null): SpawnWorker {
   return (init, callbacks) => {
     const { port1, port2 } = new MessageChannel()
     const workerData: WorkerInit = { ...init, port: port2 }
@@ -13,6 +16,9 @@ export function threadSpawner(file: URL): SpawnWorker {
       transferList: [port2],
       name: `tussock-worker-${init.workerIndex}`,
       stdin: false,
+      ...(youngGenerationMb === null
+        ? {}
+        : { resourceLimits: { maxYoungGenerationSizeMb: youngGenerationMb } }),
     })
     let cause: unknown = null
     port1.on('message', (message: FromWorker) => callbacks.message(message))

@@ -74,10 +74,12 @@ export class Fetcher {
     return { tail: want.tail ? bytes : null, blocks }
   }
 
-  /** The whole object, in shared memory, for a merge. */
-  async object(sst: SstMeta): Promise<SharedArrayBuffer> {
+  /** The whole object, for a merge to own. */
+  async object(sst: SstMeta): Promise<ArrayBuffer> {
     const found = await this.get(sst, { offset: 0, length: sst.sizeBytes })
-    const body = new SharedArrayBuffer(found.length)
+    const { buffer } = found
+    if (buffer instanceof ArrayBuffer && buffer.byteLength === found.length) return buffer
+    const body = new ArrayBuffer(found.length)
     new Uint8Array(body).set(found)
     return body
   }
@@ -86,7 +88,7 @@ export class Fetcher {
    * Takes in an SST that this process has just written, so that nobody has to read it back: its tail and, if it
    * is small, its blocks. @param body begins with the object.
    */
-  warm(sst: SstMeta, body: SharedArrayBuffer): void {
+  warm(sst: SstMeta, body: ArrayBuffer): void {
     const object = new Uint8Array(body, 0, sst.sizeBytes)
     const bytes = new Uint8Array(new SharedArrayBuffer(sst.sizeBytes - sst.tailOffset))
     bytes.set(object.subarray(sst.tailOffset))

@@ -26,6 +26,8 @@ export interface JobPoolOptions {
   readonly threads: number
   /** The thread's entry; by default job-worker beside this module. */
   readonly workerFile?: URL | string
+  /** Bound of each thread's young generation; null or left out: V8's own. */
+  readonly youngGenerationMb?: number | null
 }
 
 export class JobPool implements JobRunner {
@@ -48,6 +50,9 @@ export class JobPool implements JobRunner {
       // Jobs are synchronous and set no timers: sleeping in Atomics.wait saves a turn of the thread's event loop per
       // job, and what it freezes (timers, promises left behind) does not exist there.
       atomics: 'sync',
+      ...(options.youngGenerationMb == null
+        ? {}
+        : { resourceLimits: { maxYoungGenerationSizeMb: options.youngGenerationMb } }),
     })
     this.pool.on('error', (error: unknown) => this.threadFailed(error))
     this.pool.on('workerDestroy', () => this.threadFailed(undefined))
@@ -67,7 +72,7 @@ export class JobPool implements JobRunner {
         reject(error)
       }
       this.underWay.add(fail)
-      this.pool.run(job).then(
+      this.pool.run(job, { transferList: transfersOf(job) }).then(
         (reply) => {
           this.underWay.delete(fail)
           resolve(reply)
@@ -90,6 +95,11 @@ export class JobPool implements JobRunner {
     this.closing ??= this.pool.destroy()
     return this.closing
   }
+}
+
+/** The inputs of a merge move to the pool's thread: whoever asked for it no longer has them. */
+function transfersOf(job: Job): ArrayBuffer[] {
+  return job.kind === 'merge' ? job.inputs.map(({ body }) => body) : []
 }
 
 /** The same on the calling thread: jobs run in the order they are asked for, each to its end. */

@@ -1,4 +1,8 @@
-/** What the piscina pool is asked to do, and what it answers: plain data, bytes in shared memory. */
+/**
+ * What the piscina pool is asked to do, and what it answers: plain data. Runs are read where they lie, in shared memory.
+ * Whole SSTs change hands instead: only one thread ever holds one, and memory that is not shared is given back
+ * as soon as that thread is done with it, without waiting for the other threads' collectors.
+ */
 import type { Epoch, TableId } from '../common/ids.ts'
 import type { SealedRun } from './state-store.ts'
 import type { Group, SstMeta } from './version/version.ts'
@@ -32,7 +36,7 @@ export interface EncodeJob {
 export interface MergeJob {
   readonly kind: 'merge'
   readonly group: Group
-  readonly inputs: readonly { readonly meta: SstMeta; readonly body: SharedArrayBuffer }[]
+  readonly inputs: readonly { readonly meta: SstMeta; readonly body: ArrayBuffer }[]
   readonly safeEpoch: Epoch
   /** Nothing older lies beneath the target: a delete at or below the safe epoch goes too. */
   readonly bottom: boolean
@@ -47,7 +51,7 @@ export interface JobOutput {
   /** In key order, not overlapping. Empty when nothing was left. */
   readonly ssts: readonly {
     readonly meta: SstMeta
-    readonly body: SharedArrayBuffer
+    readonly body: ArrayBuffer
     readonly length: number
   }[]
   readonly entriesIn: number

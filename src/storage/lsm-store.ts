@@ -446,7 +446,9 @@ export class LsmStore {
           ssts: output.ssts.map((sst) => ({ ...sst, meta: ownMeta(sst.meta) })),
         }
       } catch (error) {
-        if (toEngineError(error).kind !== 'unavailable' || attempt >= JOB_ATTEMPTS) throw error
+        // A merge has given its inputs away; the compactor reads them again.
+        const again = job.kind === 'encode' && toEngineError(error).kind === 'unavailable'
+        if (!again || attempt >= JOB_ATTEMPTS) throw error
       }
     }
   }

@@ -151,7 +151,7 @@ export class World {
     const output = runJob({
       kind: 'merge',
       group: 'state',
-      inputs: inputs.map((meta) => ({ meta, body: this.sharedBody(meta) })),
+      inputs: inputs.map((meta) => ({ meta, body: this.bodyOf(meta) })),
       safeEpoch: this.version.safeEpoch,
       bottom: toBottom,
       tables: TABLES.map(({ tableId, prefixColumns }) => ({ tableId, prefixColumns })),
@@ -277,8 +277,8 @@ export class World {
     return object
   }
 
-  private sharedBody(sst: SstMeta): SharedArrayBuffer {
-    const body = new SharedArrayBuffer(sst.sizeBytes)
+  private bodyOf(sst: SstMeta): ArrayBuffer {
+    const body = new ArrayBuffer(sst.sizeBytes)
     new Uint8Array(body).set(this.objectOf(sst))
     return body
   }

@@ -32,7 +32,7 @@ export interface CompactionHost {
   /** Keeps the files of the current version until the function returned is called. */
   hold(): () => void
   /** The whole object in shared memory. */
-  read(sst: SstMeta): Promise<SharedArrayBuffer>
+  read(sst: SstMeta): Promise<ArrayBuffer>
   /** Runs the merge and uploads its outputs; `settle` once they are committed or given up. */
   merge(
     job: Omit<MergeJob, 'sst' | 'kind'>,
@@ -195,7 +195,7 @@ export class Compactor {
     version: Version,
     safeEpoch: Epoch,
   ): Promise<Omit<MergeJob, 'sst' | 'kind'>> {
-    const inputs: { meta: SstMeta; body: SharedArrayBuffer }[] = []
+    const inputs: { meta: SstMeta; body: ArrayBuffer }[] = []
     for (const meta of task.inputs) inputs.push({ meta, body: await this.host.read(meta) })
     const { tables } = version
     const droppedTables: readonly TableId[] = version.droppedTables

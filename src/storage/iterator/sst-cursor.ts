@@ -9,7 +9,7 @@ import type { SstMeta } from '../version/version.ts'
 
 export interface SstInput {
   readonly meta: SstMeta
-  readonly body: SharedArrayBuffer
+  readonly body: ArrayBuffer
 }
 
 export class SstCursor {

@@ -29,7 +29,7 @@ export interface SstBuilderOptions {
 /** A finished object: `body[0 .. length]`. */
 export interface BuiltSst {
   readonly meta: SstMeta
-  readonly body: SharedArrayBuffer
+  readonly body: ArrayBuffer
   readonly length: number
 }
 
@@ -37,7 +37,7 @@ export class SstBuilder {
   entryCount: number
   private readonly options: SstBuilderOptions
   private readonly block: BlockBuilder
-  private body: SharedArrayBuffer
+  private body: ArrayBuffer
   private bytes: Uint8Array
   private length: number
   private readonly index: IndexRecord[]
@@ -62,7 +62,7 @@ export class SstBuilder {
     this.entryCount = 0
     this.options = options
     this.block = new BlockBuilder(options.blockBytes)
-    this.body = new SharedArrayBuffer(options.expectedBytes)
+    this.body = new ArrayBuffer(options.expectedBytes)
     this.bytes = new Uint8Array(this.body)
     this.length = 0
     this.index = []
@@ -195,7 +195,7 @@ export class SstBuilder {
 
   private ensure(more: number): void {
     if (this.length + more <= this.bytes.length) return
-    const body = new SharedArrayBuffer((this.length + more) * 2)
+    const body = new ArrayBuffer((this.length + more) * 2)
     const bytes = new Uint8Array(body)
     bytes.set(this.bytes.subarray(0, this.length))
     this.body = body

@@ -28,13 +28,13 @@ describe.each([
   ['threads', () => new JobPool({ threads: 1, workerFile: BUILT })],
   ['the calling thread', () => new InlineJobs(() => 0)],
 ] as const)('jobs on %s', (_, open) => {
-  test('give their output, bytes in shared memory', () =>
+  test('give their output', () =>
     using(open(), async (runner) => {
       const output = await runner.run(encode)
       expect(entriesOf(output).map(describeEntry)).toEqual(entries.map(describeEntry))
       const merged = await runner.run(mergeJob(output.ssts, 0))
       expect(entriesOf(merged).map(describeEntry)).toEqual(entries.map(describeEntry))
-      expect(merged.ssts[0].body).toBeInstanceOf(SharedArrayBuffer)
+      expect(merged.ssts[0].body).toBeInstanceOf(ArrayBuffer)
     }))
 
   test('fail with the code and context of their error', () =>

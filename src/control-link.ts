@@ -97,9 +97,13 @@ export class ControlLink {
     })
     let cause: unknown
     let left: () => void
-    this.exited = new Promise((resolve) => {
+    const ports = [events.port1, calls.port1]
+    const closed = ports.map((port) => new Promise<void>((resolve) => port.once('close', resolve)))
+    const gone = new Promise<void>((resolve) => {
       left = resolve
     })
+    // A port is a handle of the host's until it says that it is closed.
+    this.exited = Promise.all([gone, ...closed]).then(() => undefined)
     this.gone = new Promise((_, reject) => {
       this.worker.on('error', (error) => {
         cause = error

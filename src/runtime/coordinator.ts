@@ -3,6 +3,7 @@
  * ends jobs, and brings the pipeline back to the last committed epoch after a failure. It owns the
  * worker threads. Control thread only; one per open database.
  */
+import { workerOfSingle } from '../actors/placement.ts'
 import type { Dataset, FromWorker, WorkerMetrics } from '../actors/protocol.ts'
 import { assert, unreachable } from '../common/assert.ts'
 import type { Env, Timer } from '../common/env.ts'
@@ -117,7 +118,7 @@ export class Coordinator {
   private commitTail: Promise<unknown> = Promise.resolve()
 
   private pendingRuns: SealedRun[] = []
-  private pendingOffsets: Record<string, SplitOffset | null> = {}
+  private pendingOffsets: Record<string, SplitOffset> = {}
   private committedOffsets: Record<string, string> = {}
   /** Runs that are collected but not in the version: what a read at the latest epoch adds to it. */
   private liveRuns: SealedRun[] = []
@@ -234,12 +235,10 @@ export class Coordinator {
     catalog: unknown,
   ): Promise<Epoch> {
     await this.ready()
-    for (const tableId of tableIds) this.dml.dropTable(tableId)
     this.stopJobs.push(...jobIds)
     const last = this.inject()
     const dropped = jobIds.flatMap((jobId) => this.jobs.get(jobId) ?? [])
     for (const jobId of jobIds) this.jobs.delete(jobId)
-    this.forgetSources()
     try {
       return await this.commitCatalog(catalog, last, tableIds)
     } catch (error) {
@@ -248,13 +247,17 @@ export class Coordinator {
     }
   }
 
-  /** Offsets of sources that no job reads any more go with the next commit. */
-  private forgetSources(): void {
+  /** Offsets of sources that no job reads any more, to be taken away: with the catalog, neither before nor after it. */
+  private forgottenOffsets(): Record<string, null> {
     const read = new Set<string>()
     for (const { sourceId } of this.sources()) read.add(String(sourceId))
+    const forgotten: Record<string, null> = {}
     for (const key of Object.keys(this.committedOffsets)) {
-      if (!read.has(key.slice(0, key.indexOf('/')))) this.pendingOffsets[key] = null
+      if (read.has(key.slice(0, key.indexOf('/')))) continue
+      forgotten[key] = null
+      delete this.committedOffsets[key]
     }
+    return forgotten
   }
 
   /** Whose positions are kept: sources, with how many actors read them, and the row counters of tables. */
@@ -310,11 +313,13 @@ export class Coordinator {
     if (this.dml.isFull) this.wantCheckpoint()
     await this.dml.room()
     await this.ready()
+    // First: a batch that is refused must not be in the log, which recoveries hand out again.
+    const worker = this.workerOf(tableId)
     const committed = new Promise<void>((resolve, reject) => {
       this.dml.append({ tableId, batch, epoch: this.opened, committed: resolve, failed: reject })
     })
     committed.catch(() => undefined) // Who did not ask for durability learns of a failure by the next call.
-    this.sendDml(tableId, batch)
+    this.pool?.post(worker, { kind: 'dml', tableId, batch })
     return {
       durably: () => {
         this.wantCheckpoint()
@@ -332,15 +337,14 @@ export class Coordinator {
     })
   }
 
-  private sendDml(tableId: number, batch: Uint8Array): void {
-    const pool = this.pool
-    if (pool === null) return
+  /** The worker that takes the table's rows. @throws SQL_UNDEFINED_TABLE */
+  private workerOf(tableId: number): number {
     for (const job of this.jobs.values()) {
-      for (const fragment of job.fragments) {
-        const head = fragment.operators[0]
-        if (head.kind !== 'dml' || head.tableId !== tableId) continue
-        pool.post(fragment.fragmentId % pool.workerCount, { kind: 'dml', tableId, batch })
-        return
+      for (const { fragmentId, operators } of job.fragments) {
+        const head = operators[0]
+        if (head.kind === 'dml' && head.tableId === tableId) {
+          return workerOfSingle(fragmentId, this.options.parallelism)
+        }
       }
     }
     throw new EngineError('SQL_UNDEFINED_TABLE', `there is no table ${tableId} to insert into`, {
@@ -485,6 +489,7 @@ export class Coordinator {
       offsets: this.changedOffsets(),
       ...(change === null ? {} : { catalog: change.catalog, droppedTables: change.droppedTables }),
     }
+    if (change !== null) Object.assign(input.offsets, this.forgottenOffsets())
     this.pendingRuns = []
     if (change !== null) this.catalogChange = null
     const done = this.store.commit(input).then(
@@ -687,7 +692,9 @@ export class Coordinator {
     this.startJobs = [...this.jobs.keys()]
     for (const tableId of this.feed.tables) pool.postAll({ kind: 'subscribe', tableId, on: true })
     this.inject()
-    for (const entry of this.dml.replay(this.opened)) this.sendDml(entry.tableId, entry.batch)
+    for (const { tableId, batch } of this.dml.replay(this.opened)) {
+      pool.post(this.workerOf(tableId), { kind: 'dml', tableId, batch })
+    }
     for (const waiter of [...this.waiters, ...this.settlers]) waiter.epoch = this.opened
     // Who waits for a row's durability, or for room in the log, waits for the next checkpoint.
     if (this.waiters.length > 0 || !this.dml.isEmpty) this.checkpointWanted = true

@@ -74,18 +74,6 @@ export class DmlLog {
     return this.entries
   }
 
-  /** Forgets the batches of a table that is no more. */
-  dropTable(tableId: number): void {
-    const kept: DmlEntry[] = []
-    for (const entry of this.entries) {
-      if (entry.tableId === tableId) {
-        this.bytes -= entry.batch.length
-        entry.committed()
-      } else kept.push(entry)
-    }
-    this.entries = kept
-  }
-
   fail(error: EngineError): void {
     const entries = this.entries
     const waiters = this.waiters

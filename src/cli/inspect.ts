@@ -23,7 +23,7 @@ async function withStore(
   work: (objects: ObjectStore) => Promise<void>,
 ): Promise<void> {
   try {
-    const objects = await openObjectStore(url, nodeEnv())
+    const objects = await openObjectStore(url, nodeEnv(), { deadlineMs: 10_000 })
     try {
       await work(objects)
     } finally {

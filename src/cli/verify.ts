@@ -20,7 +20,7 @@ export const command = defineCommand({
   run: async ({ args }) => {
     try {
       const env = nodeEnv()
-      const objects = await openObjectStore(args.store, env)
+      const objects = await openObjectStore(args.store, env, { deadlineMs: 10_000 })
       const progress = (done: number, of: number): void => {
         if (process.stderr.isTTY) process.stderr.write(`\r${done} of ${of} SSTs`)
       }

@@ -16,6 +16,7 @@ export interface Env {
   monotonicMs(): number
   /** Calls back once after `delayMs`. The timer does not keep the process alive. */
   setTimer(delayMs: number, callback: () => void): Timer
+  /** Keeps the process alive: somebody waits for what comes after it. */
   sleep(delayMs: number): Promise<void>
   /** Lets this thread's event loop turn once: other work that is due runs first. */
   turn(): Promise<void>

@@ -86,7 +86,7 @@ function isOneOf(error: unknown, codes: readonly string[]): boolean {
   return typeof code === 'string' && codes.includes(code)
 }
 
-/** @returns an environment; its timers and sleeps do not keep the process alive. */
+/** @returns an environment; its timers do not keep the process alive, its sleeps do. */
 export function nodeEnv(): Env {
   const env: Env = {
     nowMs: () => Date.now(),
@@ -98,7 +98,7 @@ export function nodeEnv(): Env {
     },
     sleep(delayMs) {
       return new Promise((resolve) => {
-        setTimeout(resolve, delayMs).unref()
+        setTimeout(resolve, delayMs)
       })
     },
     turn() {

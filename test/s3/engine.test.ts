@@ -1,5 +1,5 @@
 /** The whole engine on the S3 server. What goes over the wire is counted by a proxy in between. */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -205,6 +205,13 @@ describe('opening what cannot be opened', () => {
     const found = await openElsewhere(nowhere('http://127.0.0.1:9'))
     expect(found).toMatchObject({ code: 'STORE_UNAVAILABLE', kind: 'unavailable', exit: 0 })
     expect(found.milliseconds).toBeLessThan(17_000)
+  })
+
+  test('nobody listens to the command either', () => {
+    const main = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url))
+    const words = [main, 'verify', '--store', nowhere('http://127.0.0.1:9')]
+    const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' })
+    expect([status, stderr.includes('STORE_UNAVAILABLE')]).toEqual([1, true])
   })
 
   test('a server that never answers', async () => {

@@ -52,7 +52,7 @@ export function rangeBeyondEnd(
     store,
     key,
     reason: `the object ends before byte ${range.offset + range.length}`,
-    context: { offset: range.offset, length: range.length, sizeBytes },
+    context: { object: key, offset: range.offset, length: range.length, sizeBytes },
   })
 }
 

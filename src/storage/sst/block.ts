@@ -56,7 +56,7 @@ export function decodeBlock(stored: Uint8Array, context: BlockPlace): Uint8Array
 }
 
 function corruptBlock(what: string, place: BlockPlace): EngineError {
-  return new EngineError('CORRUPTION', `a block is damaged: ${what}`, {
+  return new EngineError('CORRUPTION', `a block of ${place.object} is damaged: ${what}`, {
     context: { object: place.object, offset: place.offset, what },
   })
 }

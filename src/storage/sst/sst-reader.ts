@@ -7,6 +7,7 @@
 import { compareBytes } from '../../common/bytes.ts'
 import { EngineError } from '../../common/errors.ts'
 import { checksum } from '../../common/hash.ts'
+import { sstKey } from '../sst-name.ts'
 import type { SstMeta } from '../version/version.ts'
 import { readU32 } from './block.ts'
 import { probeFilter } from './filter.ts'
@@ -230,7 +231,7 @@ function checkVersion(meta: SstMeta, major: number, minor: number): void {
   throw new EngineError(
     'STORE_FORMAT_NEWER',
     `SST ${meta.sstId} has format ${found}, this version reads up to ${known}`,
-    { context: { object: meta.sstId, found, known } },
+    { context: { object: sstKey(meta.sstId), found, known } },
   )
 }
 
@@ -268,6 +269,6 @@ function boundedCount(
 
 function corruptTail(meta: SstMeta, what: string): EngineError {
   return new EngineError('CORRUPTION', `the tail of SST ${meta.sstId} is damaged: ${what}`, {
-    context: { object: meta.sstId, offset: meta.tailOffset, what },
+    context: { object: sstKey(meta.sstId), offset: meta.tailOffset, what },
   })
 }

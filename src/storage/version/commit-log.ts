@@ -179,46 +179,54 @@ export class CommitLogReader {
     this.snapshotEvery = snapshotEvery
   }
 
-  /** The newest state of the log; null when there is no database. */
+  /** The newest state of the log; null when there is no database. @throws CORRUPTION when a commit is missing. */
   async recover(): Promise<Recovered | null> {
     // Either a vacuum overtakes us, or the store says 404 for what is there: look again.
     for (let attempt = 1; ; attempt++) {
       const boundary = await this.boundary.refresh()
       const base = await this.base(boundary)
-      if (base !== undefined) return await this.follow(base)
-      if (attempt >= RECOVER_ATTEMPTS && (await this.boundary.refresh()) === boundary) {
-        throw new EngineError('CORRUPTION', 'a commit that the boundary spares is missing', {
-          context: { object: this.log.key(boundary + 1) },
-        })
-      }
+      const found = isGap(base) ? base : await this.follow(base)
+      if (!isGap(found)) return found
+      if (attempt < RECOVER_ATTEMPTS || (await this.boundary.refresh()) !== boundary) continue
+      // A busy writer may have filled it since.
+      if ((await this.log.read(found.missing)) === null) throw this.missing(found.missing)
     }
   }
 
-  /** The newest whole version; null: only deltas so far; undefined: gone while we looked. */
-  private async base(boundary: number): Promise<Recovered | null | undefined> {
+  /** The newest whole version; null: only deltas so far. */
+  private async base(boundary: number): Promise<Recovered | null | Gap> {
     const first = (Math.floor(boundary / this.snapshotEvery) + 1) * this.snapshotEvery
     const newest = await this.log.newest(first, this.snapshotEvery)
-    if (newest === null) return boundary === 0 ? null : undefined
+    if (newest === null) return boundary === 0 ? null : { missing: boundary + 1 }
     const entry = await this.log.read(newest)
-    if (entry === null) return undefined
+    if (entry === null) return { missing: newest }
     const { databaseId, version } = decodePayload(entry, this.log.key(newest))
     if (version === undefined) throw this.corrupt(entry, 'it should carry a whole version')
     checkVersion(version)
     return { databaseId, version, last: entry }
   }
 
-  /** Applies the deltas that stand after `base`. */
-  private async follow(base: Recovered | null): Promise<Recovered | null> {
+  /** Applies the deltas that stand after `base`. The log ends where nothing follows any more. */
+  private async follow(base: Recovered | null): Promise<Recovered | null | Gap> {
     let at = base
     for (;;) {
       const from = (at?.last.number ?? 0) + 1
       const numbers = Array.from({ length: READ_AHEAD }, (_, index) => from + index)
       const entries = await Promise.all(numbers.map((number) => this.log.read(number)))
-      for (const entry of entries) {
-        if (entry === null) return at
+      for (const [index, entry] of entries.entries()) {
+        if (entry === null) {
+          const number = numbers[index]
+          return (await this.goesOn(entries.slice(index + 1), number)) ? { missing: number } : at
+        }
         at = this.step(at, entry)
       }
     }
+  }
+
+  /** Whether entries follow the one that is not there: those read along, or else the next one. */
+  private async goesOn(behind: readonly (LogEntry | null)[], number: number): Promise<boolean> {
+    if (behind.length === 0) return (await this.log.read(number + 1)) !== null
+    return behind.some((entry) => entry !== null)
   }
 
   private step(at: Recovered | null, entry: LogEntry): Recovered {
@@ -236,11 +244,28 @@ export class CommitLogReader {
     return { databaseId: payload.databaseId, version, last: entry }
   }
 
-  private corrupt(entry: LogEntry, why: string): EngineError {
-    return new EngineError('CORRUPTION', `a commit cannot be used: ${why}`, {
-      context: { object: this.log.key(entry.number) },
+  private missing(number: number): EngineError {
+    const object = this.log.key(number)
+    return new EngineError('CORRUPTION', `the commit ${object} is missing: later ones are there`, {
+      context: { object },
     })
   }
+
+  private corrupt(entry: LogEntry, why: string): EngineError {
+    const object = this.log.key(entry.number)
+    return new EngineError('CORRUPTION', `the commit ${object} cannot be used: ${why}`, {
+      context: { object },
+    })
+  }
+}
+
+/** A commit that should be there. */
+interface Gap {
+  readonly missing: number
+}
+
+function isGap(found: Recovered | null | Gap): found is Gap {
+  return found !== null && 'missing' in found
 }
 
 /** What an opening writer appends: nothing changes but the generation. */

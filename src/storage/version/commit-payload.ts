@@ -15,7 +15,7 @@ export type CommitPayload =
 export function decodePayload(entry: LogEntry, key: string): CommitPayload {
   const { payload } = entry
   if (!isCommitPayload(payload)) {
-    throw new EngineError('CORRUPTION', 'a commit has no usable payload', {
+    throw new EngineError('CORRUPTION', `the commit ${key} has no usable payload`, {
       context: { object: key },
     })
   }

@@ -197,7 +197,7 @@ function parseBody(body: unknown, key: string): LogEntry {
 }
 
 function corrupt(key: string, why: string): EngineError {
-  return new EngineError('CORRUPTION', `an entry of a log cannot be used: ${why}`, {
+  return new EngineError('CORRUPTION', `the log entry ${key} cannot be used: ${why}`, {
     context: { object: key },
   })
 }

@@ -7,6 +7,7 @@ import { decodeBlock, writeU32 } from '../../../src/storage/sst/block.ts'
 import type { BuiltSst } from '../../../src/storage/sst/sst-builder.ts'
 import { prefixHash, SstTail } from '../../../src/storage/sst/sst-reader.ts'
 import { SstWriter } from '../../../src/storage/sst/sst-writer.ts'
+import { sstKey } from '../../../src/storage/sst-name.ts'
 import { sortedEntries } from './arbitrary.ts'
 import {
   compareEntries,
@@ -305,7 +306,7 @@ describe('damage', () => {
     expect(() => SstTail.parse(sst.meta, tail, DATABASE_ID)).toThrow(
       expect.objectContaining({
         code: 'STORE_FORMAT_NEWER',
-        context: { object: '7-12', found: '2.0', known: '1.0' },
+        context: { object: sstKey('7-12'), found: '2.0', known: '1.0' },
       }),
     )
   })

@@ -124,8 +124,6 @@ export class ControlLink {
     this.gone.catch(() => undefined) // Calls see it; without one under way it is no news.
     this.eventPort = events.port1
     this.eventPort.on('message', onEvent)
-    // The host's event loop is not kept alive by an idle database, only by calls under way.
-    this.eventPort.unref()
     this.api = Comlink.wrap<EngineApi>(nodeEndpoint(calls.port1))
   }
 

@@ -231,7 +231,10 @@ export class Database {
     return new Database(link)
   }
 
-  /** Runs a script of statements, one after the other; resolves when the last one is done and durable. */
+  /**
+   * Runs a script of statements, one after the other. Definitions are durable when it resolves; rows that were inserted, updated or
+   * deleted are accepted: they are durable after the next `flush()` or FLUSH.
+   */
   async execute(sql: string, parameters: readonly unknown[] = []): Promise<ExecuteResult[]> {
     const results = await this.link.call((api) => api.execute(sql, parameters))
     return results.map(toExecuteResult)
@@ -267,11 +270,24 @@ export class Database {
   }
 
   /**
-   * Changes of a table or view from now on, one set an epoch, after that epoch has committed. Ends when the loop is left.
+   * Changes of a table or view that are made after this call, one set an epoch, after that epoch has committed.
+   * Ends when the loop is left, or the table or view is dropped.
    * @throws SUBSCRIPTION_LAGGED when the reader is too slow.
    */
-  async *subscribe(name: string): AsyncGenerator<ChangeSet, void, undefined> {
-    const { subscriptionId, columns } = await this.link.call((api) => api.subscribe(name))
+  subscribe(name: string): AsyncGenerator<ChangeSet, void, undefined> {
+    // At once: what is changed after this call is in it.
+    const started = this.link.call((api) => api.subscribe(name))
+    started.catch(() => undefined) // The first `next()` reports it.
+    return this.changes(started)
+  }
+
+  private async *changes(
+    started: Promise<{
+      readonly subscriptionId: number
+      readonly columns: readonly ResultColumn[]
+    }>,
+  ): AsyncGenerator<ChangeSet, void, undefined> {
+    const { subscriptionId, columns } = await started
     try {
       for (;;) {
         const batch = await this.link.call((api) => api.nextChanges(subscriptionId))

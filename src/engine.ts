@@ -58,7 +58,6 @@ import { JobPool } from './storage/job-pool.ts'
 import { LsmStore, type StoreEvent } from './storage/lsm-store.ts'
 import type { ObjectStore } from './storage/object/object-store.ts'
 import { openObjectStore } from './storage/object/open.ts'
-import type { StoreOperation } from './storage/object/store-error.ts'
 import { SnapshotReader } from './storage/snapshot-reader.ts'
 import { type StoreOptions, storeOptions } from './storage/store-options.ts'
 import type { Pin } from './storage/version/snapshot.ts'
@@ -74,7 +73,6 @@ const RING_BYTES = MIB
 const DML_BYTES_MAX = 64 * MIB
 const TAIL_BYTES_MAX = 32 * MIB
 const OPEN_PATIENCE_MS = 10_000
-const READ_PATIENCE_MS = 30_000
 /** A writer that has committed nothing for so long asks whether it still is the writer. */
 const SILENT_MS = 10_000
 /** Failed attempts of one call after which it is an event. */
@@ -122,7 +120,7 @@ export class Engine {
     const { options } = init
     const parsing = loadParser()
     const objects = await openObjectStore(init.url, this.env, {
-      deadlineMs: (operation) => this.patienceMs(operation),
+      deadlineMs: () => this.patienceMs(),
       onRetry: (operation, attempts, error) => {
         if (attempts !== SLOW_ATTEMPTS) return
         this.emit({ kind: 'storage', name: 'storeSlow', detail: `${operation}: ${error.message}` })
@@ -167,15 +165,12 @@ export class Engine {
   }
 
   /**
-   * How long an object-store call may be tried again. Opening answers soon; commits wait out an outage, with the
-   * sources paused behind them; closing waits for nothing.
+   * How long an object-store call may be tried again. Opening answers soon; after that an outage is waited out, with
+   * the sources paused behind it (queries have a limit of their own); closing waits for nothing.
    */
-  private patienceMs(operation: StoreOperation): number {
+  private patienceMs(): number {
     if (this.closed) return 0
-    if (this.parts === null) return OPEN_PATIENCE_MS
-    return operation === 'put' || operation === 'put-if-absent'
-      ? Number.POSITIVE_INFINITY
-      : READ_PATIENCE_MS
+    return this.parts === null ? OPEN_PATIENCE_MS : Number.POSITIVE_INFINITY
   }
 
   private makeCoordinator(store: LsmStore, init: EngineInit): Coordinator {
@@ -408,6 +403,7 @@ export class Engine {
   /** A writer that was silent for long may have been replaced: it looks before it serves a read. */
   private async checkOwner(): Promise<void> {
     const { store, coordinator } = this.live()
+    if (this.failure?.code === 'FENCED') throw this.failure
     const now = this.env.monotonicMs()
     if (now - Math.max(coordinator.committedMs, this.ownedMs) < SILENT_MS) return
     await store.checkOwner()
@@ -439,20 +435,24 @@ export class Engine {
       }
       const { version, epoch } = held.pin
       const reader = new SnapshotReader({ version, epoch, runs: [], blocks })
-      return { epoch, scan: new SnapshotScan(reader, blocks), release: () => undefined }
+      return { epoch, scan: new SnapshotScan(reader, blocks, this.env), release: () => undefined }
     }
     const pin = store.pin()
     if (visibility === 'committed') {
       const { version, epoch } = pin
       const reader = new SnapshotReader({ version, epoch, runs: [], blocks })
-      return { epoch, scan: new SnapshotScan(reader, blocks), release: () => pin.release() }
+      return {
+        epoch,
+        scan: new SnapshotScan(reader, blocks, this.env),
+        release: () => pin.release(),
+      }
     }
     const latest = coordinator.pinLatest()
     const { epoch, runs } = latest
     const reader = new SnapshotReader({ version: pin.version, epoch, runs, blocks })
     return {
       epoch,
-      scan: new SnapshotScan(reader, blocks),
+      scan: new SnapshotScan(reader, blocks, this.env),
       release: () => {
         latest.release()
         pin.release()
@@ -502,6 +502,8 @@ export class Engine {
       })
     }
     const subscription = coordinator.feed.subscribe(object.table.tableId)
+    // Workers send changes from their next epoch on: it begins here.
+    await coordinator.settle()
     const subscriptionId = this.nextHandle++
     this.subscriptions.set(subscriptionId, subscription)
     return { subscriptionId, columns: visibleColumns(object) }
@@ -591,6 +593,8 @@ function storeOptionsOf(options: ResolvedOptions): Partial<StoreOptions> {
   const { compaction } = storeOptions()
   const budget = options.sharedBufferBytes
   return {
+    sharedBufferSoftBytes: bytes(Math.floor(budget / 2)),
+    sharedBufferHardBytes: bytes(budget),
     blockBytes: bytes(options.blockBytes),
     sstBytes: bytes(options.sstBytes),
     compactAutomatically: options.compaction,

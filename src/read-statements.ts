@@ -91,7 +91,7 @@ export function ioOf(view: View, turn: () => Promise<void>): QueryIo {
   return { scan: (table, prefix) => view.scan.rows(table, prefix), pause: turn }
 }
 
-function isRead(statement: StatementAst): boolean {
+export function isRead(statement: StatementAst): boolean {
   return ['select', 'explain', 'show', 'describe'].includes(statement.kind)
 }
 

@@ -12,7 +12,7 @@ import type {
   TableDescription,
   WireRows,
 } from './engine-protocol.ts'
-import { COMMITTED, type ReadAt, refuseChanges, runRead, type View } from './read-statements.ts'
+import { COMMITTED, isRead, type ReadAt, runRead, type View } from './read-statements.ts'
 import { SnapshotScan } from './runtime/snapshot-scan.ts'
 import { allocate } from './runtime/worker-pool.ts'
 import type { StatementAst } from './sql/ast.ts'
@@ -98,13 +98,13 @@ export class ReaderEngine {
     parameters: readonly unknown[],
     at: ReadAt,
   ): Promise<StatementResult> {
-    refuseChanges(statement)
+    if (!isRead(statement)) return refuse('change anything')
     const parts = this.live()
     for (let attempt = 1; ; attempt++) {
       const version = await this.versionFor(parts, at.snapshotId)
       const context = {
         catalog: (version.catalog as Catalog | null) ?? emptyCatalog(),
-        view: (): View => viewOf(version, parts.blocks),
+        view: (): View => viewOf(version, parts.blocks, this.env),
         turn: () => this.env.turn(),
       }
       try {
@@ -174,10 +174,10 @@ export class ReaderEngine {
   }
 }
 
-function viewOf(version: Version, blocks: ControlBlockSource): View {
+function viewOf(version: Version, blocks: ControlBlockSource, env: Env): View {
   const epoch = version.committedEpoch
   const reader = new SnapshotReader({ version, epoch, runs: [], blocks })
-  return { epoch, scan: new SnapshotScan(reader, blocks), release: () => undefined }
+  return { epoch, scan: new SnapshotScan(reader, blocks, env), release: () => undefined }
 }
 
 function refuse(what: string): Promise<never> {

@@ -26,7 +26,8 @@ function jsonValue(_key: string, value: unknown): unknown {
     return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString()
   }
   if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString('hex')}`
-  return value
+  // JSON has no other way to say NaN and the infinities.
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value
 }
 
 /** Says what happened, where, and what to do; 2 for the user's mistakes, 1 for the world's. */

@@ -68,8 +68,6 @@ async function runPipeline(
     stop(signal)
   }
   for (const signal of signals) process.on(signal, onSignal)
-  // An idle database does not keep the process alive; this command does.
-  const alive = setInterval(() => undefined, 60_000)
   try {
     await db.run(sql)
     const done = options.exitWhenDone ? db.exhausted().then(() => 'done') : stopped
@@ -86,7 +84,6 @@ async function runPipeline(
     if (options.json) printJson(summary)
     else print(`ended (${why}) at epoch ${summary.committedEpoch}`)
   } finally {
-    clearInterval(alive)
     await db.close()
     for (const signal of signals) process.off(signal, onSignal)
   }

@@ -145,6 +145,13 @@ export class ChangeFeed {
     }
   }
 
+  /** Ends the subscriptions of tables that are no more. */
+  drop(tableIds: readonly number[]): void {
+    for (const tableId of tableIds) {
+      for (const subscription of [...(this.subscriptions.get(tableId) ?? [])]) subscription.close()
+    }
+  }
+
   /** Epochs that un-happened. */
   forget(): void {
     this.uncommitted.length = 0

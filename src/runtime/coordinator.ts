@@ -78,6 +78,12 @@ interface Waiter {
   readonly reject: (error: EngineError) => void
 }
 
+/** What one worker is told of a new version. */
+interface Release {
+  readonly delta: VersionDelta
+  readonly runs: readonly number[]
+}
+
 interface CatalogChange {
   readonly catalog: unknown
   /** Committed with the first checkpoint of a later epoch: the new job's first state goes with it. */
@@ -123,8 +129,11 @@ export class Coordinator {
   /** Runs that are collected but not in the version: what a read at the latest epoch adds to it. */
   private liveRuns: SealedRun[] = []
   private liveRunBytes = 0
-  private runPins = 0
-  private heldReleases: { readonly delta: VersionDelta; readonly runs: readonly number[] }[][] = []
+  /** Reads at the latest epoch that are under way, each as the number of versions made before it began. */
+  private readonly runPins = new Set<{ readonly versionsBefore: number }>()
+  private versionsMade = 0
+  /** Versions, with the runs that are in them, that such reads keep from the workers; in order. */
+  private heldReleases: { readonly number: number; readonly perWorker: readonly Release[] }[] = []
 
   private startJobs: number[] = []
   private stopJobs: number[] = []
@@ -237,6 +246,7 @@ export class Coordinator {
     await this.ready()
     this.stopJobs.push(...jobIds)
     const last = this.inject()
+    this.feed.drop(tableIds)
     const dropped = jobIds.flatMap((jobId) => this.jobs.get(jobId) ?? [])
     for (const jobId of jobIds) this.jobs.delete(jobId)
     try {
@@ -374,13 +384,17 @@ export class Coordinator {
 
   /** Resolves when the pipeline runs; rejects when it will not run again. */
   private async ready(): Promise<void> {
-    if (this.phase === 'running' || (this.phase === 'closing' && !this.stopping)) return
+    if (this.phase === 'running') return
     while (this.phase === 'recovering' && this.recovery !== null) await this.recovery
     if (!this.isRunning()) throw this.whyNot()
   }
 
   private isRunning(): boolean {
     return this.phase === 'running'
+  }
+
+  private isRecovering(): boolean {
+    return this.phase === 'recovering'
   }
 
   private whyNot(): EngineError {
@@ -502,7 +516,8 @@ export class Coordinator {
       },
       (error: unknown) => this.stop(toEngineError(error)),
     )
-    this.commitTail = Promise.all([this.commitTail, done])
+    // Without the values: each would hold the one before it.
+    this.commitTail = Promise.all([this.commitTail, done]).then(() => undefined)
   }
 
   private committed(epoch: Epoch, committedEpoch: Epoch): void {
@@ -561,7 +576,8 @@ export class Coordinator {
     for (const metrics of this.workerMetrics) arenaBytes += metrics?.arenaBytes ?? 0
     const buffered = Math.max(this.liveRunBytes, arenaBytes)
     if (buffered > limit / 2) this.checkpointWanted = true
-    const pause = buffered > limit
+    // Too many sub-levels are as bad as too many bytes: reads and memory grow with them.
+    const pause = buffered > limit || this.store.pressure === 'stop'
     if (pause !== this.paused) {
       this.paused = pause
       this.pool?.postAll({ kind: 'pause', paused: pause || this.stopping })
@@ -579,20 +595,23 @@ export class Coordinator {
    * workers do not get the runs' slabs back.
    */
   pinLatest(): { readonly epoch: Epoch; readonly runs: readonly SealedRun[]; release(): void } {
-    this.runPins++
-    let held = true
+    const pin = { versionsBefore: this.versionsMade }
+    this.runPins.add(pin)
     return {
       epoch: this.latestEpoch,
       runs: this.liveRuns.slice(),
       release: () => {
-        if (!held) return
-        held = false
-        this.runPins--
-        if (this.runPins > 0) return
-        const releases = this.heldReleases
-        this.heldReleases = []
-        for (const perWorker of releases) this.tellVersion(perWorker)
+        if (this.runPins.delete(pin)) this.tellHeldVersions()
       },
+    }
+  }
+
+  /** Those that no read waits for: a read that began after a version does not use the runs that are in it. */
+  private tellHeldVersions(): void {
+    let oldestPin = Number.POSITIVE_INFINITY
+    for (const { versionsBefore } of this.runPins) oldestPin = Math.min(oldestPin, versionsBefore)
+    while (this.heldReleases.length > 0 && this.heldReleases[0].number <= oldestPin) {
+      this.tellVersion(this.heldReleases.shift()!.perWorker)
     }
   }
 
@@ -611,14 +630,13 @@ export class Coordinator {
       delta,
       runs: released.filter((run) => run.workerIndex === worker).map((run) => run.runId),
     }))
-    // Order matters to the workers, so that a held release holds those behind it too.
-    if (this.runPins > 0 || this.heldReleases.length > 0) this.heldReleases.push(perWorker)
-    else this.tellVersion(perWorker)
+    // Order matters to the workers, so that a held version holds those behind it too.
+    this.versionsMade++
+    this.heldReleases.push({ number: this.versionsMade, perWorker })
+    this.tellHeldVersions()
   }
 
-  private tellVersion(
-    perWorker: readonly { readonly delta: VersionDelta; readonly runs: readonly number[] }[],
-  ): void {
+  private tellVersion(perWorker: readonly Release[]): void {
     perWorker.forEach(({ delta, runs }, worker) => {
       this.pool?.post(worker, { kind: 'version', delta, releasedRuns: runs })
     })
@@ -698,6 +716,7 @@ export class Coordinator {
     for (const waiter of [...this.waiters, ...this.settlers]) waiter.epoch = this.opened
     // Who waits for a row's durability, or for room in the log, waits for the next checkpoint.
     if (this.waiters.length > 0 || !this.dml.isEmpty) this.checkpointWanted = true
+    if (this.settlers.length > 0) this.inject()
   }
 
   private forgetThreads(): void {
@@ -758,7 +777,7 @@ export class Coordinator {
       await this.lastPool?.terminate()
       this.forgetThreads()
       await this.commitTail
-      if (this.phase !== 'recovering') return
+      if (!this.isRecovering()) return
       this.forgetUncommitted(error)
       if (this.recoveries > this.options.recoveriesMax) {
         this.stop(
@@ -772,6 +791,7 @@ export class Coordinator {
       }
       this.parts.event({ kind: 'recovering', error, attempt: this.recoveries })
       await this.env.sleep(Math.min(20 * 2 ** this.recoveries, 5000) * (0.5 + this.env.random()))
+      if (!this.isRecovering()) return
       try {
         await this.startPool()
         this.phase = 'running'
@@ -844,15 +864,16 @@ export class Coordinator {
       await Promise.race([this.recovery, this.env.sleep(deadlineMs)])
     }
     if (this.isRunning()) {
+      // From here on nothing is accepted: what came after the checkpoint's barrier would be lost.
       this.phase = 'closing'
+      this.stopping = true
       this.timer?.cancel()
       this.pool?.postAll({ kind: 'pause', paused: true })
       await Promise.race([
-        this.flush().catch(() => undefined), // The close goes on; committed state is not touched.
+        this.checkpoint(false).catch(() => undefined), // The close goes on; committed state is not touched.
         this.env.sleep(deadlineMs),
       ])
     }
-    this.stopping = true
     const failed = this.phase === 'failed'
     this.phase = 'closed'
     this.timer?.cancel()

@@ -2,6 +2,8 @@
  * Rows of a table as of one epoch, as chunks: what queries read. Goes through the same caches as the
  * operators, and leaves the control thread's event loop between batches.
  */
+import type { Env } from '../common/env.ts'
+import { EngineError } from '../common/errors.ts'
 import { tableId, VNODE_COUNT } from '../common/ids.ts'
 import type { ControlBlockSource } from '../storage/cache/block-sources.ts'
 import type { SnapshotReader } from '../storage/snapshot-reader.ts'
@@ -11,13 +13,18 @@ import { ColumnBuilder } from '../stream/column-builder.ts'
 import type { StateTableSpec } from '../stream/plan.ts'
 import { rowDecoderOf } from '../stream/state-table.ts'
 
+/** The pipeline waits an outage of the store out; who asks a question does not. */
+const PATIENCE_MS = 30_000
+
 export class SnapshotScan {
   private readonly reader: SnapshotReader
   private readonly blocks: ControlBlockSource
+  private readonly env: Env
 
-  constructor(reader: SnapshotReader, blocks: ControlBlockSource) {
+  constructor(reader: SnapshotReader, blocks: ControlBlockSource, env: Env) {
     this.reader = reader
     this.blocks = blocks
+    this.env = env
   }
 
   /**
@@ -40,7 +47,7 @@ export class SnapshotScan {
     const scan = this.reader.scan(options, from, to)
     try {
       for (;;) {
-        while (!scan.poll()) await this.blocks.waitForArrival()
+        while (!scan.poll()) await this.arrival()
         if (scan.keys.count === 0) return
         yield* decoded(spec, scan.keys, scan.values)
       }
@@ -56,8 +63,25 @@ export class SnapshotScan {
   ): AsyncGenerator<Chunk> {
     const prefixes = { count: 1, offsets: new Uint32Array([0, prefix.length]), data: prefix }
     const found = this.reader.scanMany(options, prefixes)
-    while (!found.poll()) await this.blocks.waitForArrival()
+    while (!found.poll()) await this.arrival()
     yield* decoded(spec, found.keys, found.values)
+  }
+
+  /** Waits for the next block. @throws STORE_TIMEOUT */
+  private arrival(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = this.env.setTimer(PATIENCE_MS, () =>
+        reject(
+          new EngineError('STORE_TIMEOUT', 'the object store has not answered the query in time', {
+            context: { waitedMs: PATIENCE_MS, hint: 'Try again when the store answers.' },
+          }),
+        ),
+      )
+      this.blocks.waitForArrival().then(() => {
+        timer.cancel()
+        resolve()
+      }, reject)
+    })
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The sweep of faults.md, rows 1, 2, 4, 18 and 20: one workload of checkpoints, compactions, a vacuum and a
+ * The kill sweep: one workload of checkpoints, compactions, a vacuum and a
  * reopening; the process dies in each of its object-store calls, with each outcome, and in each call of the
  * recovery after that. Whatever survives must be a prefix: acknowledged ⇒ present, and exactly the model's rows.
  */

@@ -3,7 +3,7 @@
  * and any store. Each fault is decided by hash(seed, operation, key, number of that call for that key),
  * not by one stream of random numbers, so that leaving a call out does not move the other faults. Three
  * ways to ask for faults: rates, rules for chosen calls, and one kill point, after which nothing is ever
- * answered, as if the process had died there. See faults.md sections 1 to 3.
+ * answered, as if the process had died there.
  */
 import type { Env } from '../../common/env.ts'
 import { combineHash, hashBytes, mix32 } from '../../common/hash.ts'

@@ -1,7 +1,7 @@
 /** The coordinator over a real store in memory and workers that are not real: each promise, each failure. */
 import { describe, expect, test } from 'vitest'
 import { tableId } from '../../src/common/ids.ts'
-import { Pipeline, row, settled, sourceJob, stateOf, tableJob } from './fake-workers.ts'
+import { endOf, Pipeline, row, settled, sourceJob, stateOf, tableJob } from './fake-workers.ts'
 
 const ORDERS = tableJob(1, 10)
 const CLICKS = sourceJob(2, 20)
@@ -67,6 +67,111 @@ describe('drops', () => {
     await coordinator.exclusive(() => coordinator.dropJobs([2], [], { names: 'orders' }))
     expect(store.version.catalog).toEqual({ names: 'orders' })
     expect(store.version.offsets).toEqual({})
+    await coordinator.close(1000)
+  })
+})
+
+describe('the end', () => {
+  test('close while a recovery waits starts no threads afterwards', async () => {
+    const pipeline = await Pipeline.start([ORDERS])
+    const { coordinator, env } = pipeline
+    pipeline.workers[0].die()
+    await settled()
+    const closing = coordinator.close(5)
+    await env.advance(5)
+    await closing
+    await env.advance(60_000)
+    expect(pipeline.incarnations.length).toBe(1)
+    expect(await stateOf(coordinator.flush())).toBe('CLOSED')
+  })
+
+  test('what is accepted while it closes is committed; the rest is refused', async () => {
+    const pipeline = await Pipeline.start([ORDERS])
+    const { coordinator } = pipeline
+    await coordinator.accept(10, row('before'))
+    const closing = coordinator.close(5000)
+    const late = coordinator.accept(10, row('late'))
+    expect(await stateOf(late)).toBe('CLOSED')
+    await closing
+    expect(pipeline.rows()).toEqual(['10/before'])
+  })
+
+  test('a store that fails in a commit ends every wait', async () => {
+    const pipeline = await Pipeline.start([ORDERS])
+    const { coordinator, world } = pipeline
+    pipeline.shutGate()
+    const { durably } = await coordinator.accept(10, row('a'))
+    const waits = [
+      endOf(durably()),
+      endOf(coordinator.flush()),
+      endOf(coordinator.feed.subscribe(10).next()),
+      endOf(coordinator.exclusive(() => coordinator.createJob(CLICKS, {}))),
+    ]
+    await settled()
+    pipeline.workers[0].hold = () => true
+    waits.push(endOf(coordinator.settle()))
+    // Another process takes the database over.
+    await world.open()
+    await pipeline.liftGate()
+    waits.push(endOf(coordinator.flush()))
+    expect(new Set(await Promise.all(waits))).toEqual(new Set(['FENCED']))
+    await coordinator.close(0)
+  })
+})
+
+describe('reads at the latest epoch', () => {
+  test('an unbroken chain of them does not keep the workers from their slabs', async () => {
+    const pipeline = await Pipeline.start([ORDERS])
+    const { coordinator } = pipeline
+    let pin = coordinator.pinLatest()
+    for (let turn = 0; turn < 5; turn++) {
+      await coordinator.accept(10, row(`row ${turn}`))
+      await coordinator.flush()
+      const next = coordinator.pinLatest()
+      pin.release()
+      pin = next
+    }
+    const versions = pipeline.posted(pipeline.workers[1], 'version')
+    expect(versions.flatMap(({ releasedRuns }) => releasedRuns)).toEqual([1, 2, 3, 4, 5])
+    pin.release()
+    await coordinator.close(1000)
+  })
+
+  test('slabs stay while a read that saw their runs goes on, and versions keep their order', async () => {
+    const pipeline = await Pipeline.start([ORDERS])
+    const { coordinator } = pipeline
+    const worker = pipeline.workers[1]
+    const released = (): number[] =>
+      pipeline.posted(worker, 'version').flatMap(({ releasedRuns }) => [...releasedRuns])
+    await coordinator.accept(10, row('a'))
+    await coordinator.settle()
+    const first = coordinator.pinLatest()
+    expect(first.runs.map((run) => run.runId)).toEqual([1])
+    await coordinator.flush()
+    const second = coordinator.pinLatest()
+    expect(second.runs).toEqual([])
+    await coordinator.accept(10, row('b'))
+    await coordinator.flush()
+    expect(released()).toEqual([])
+    second.release()
+    expect(released()).toEqual([])
+    first.release()
+    expect(released()).toEqual([1, 2])
+    const ids = pipeline.posted(worker, 'version').map(({ delta }) => delta.versionId)
+    expect(ids).toEqual(ids.toSorted((a, b) => a - b))
+    await coordinator.close(1000)
+  })
+})
+
+describe('recoveries', () => {
+  test('what waits for an epoch that was lost does not wait for a tick of the clock', async () => {
+    const pipeline = await Pipeline.start([ORDERS], { barrierIntervalMs: 60_000 })
+    const { coordinator } = pipeline
+    for (const worker of pipeline.workers) worker.hold = ({ kind }) => kind === 'collected'
+    const settling = coordinator.settle()
+    await settled()
+    await pipeline.recover()
+    expect(await stateOf(settling)).toBe('done')
     await coordinator.close(1000)
   })
 })

@@ -6,6 +6,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { FromWorker, ToWorker, WorkerMetrics } from '../../src/actors/protocol.ts'
 import type { Timer } from '../../src/common/env.ts'
+import { EngineError } from '../../src/common/errors.ts'
 import type { Epoch } from '../../src/common/ids.ts'
 import {
   Coordinator,
@@ -318,15 +319,20 @@ export class Pipeline {
   }
 }
 
-/** What a promise has come to by now. */
-export async function stateOf(promise: Promise<unknown>): Promise<'pending' | 'done' | string> {
-  const pending = Symbol('pending')
-  promise.catch(() => undefined) // It may fail while we wait.
+/** What a promise comes to in the end. */
+export function endOf(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    () => 'done',
+    (error: unknown) => (error instanceof EngineError ? error.code : String(error)),
+  )
+}
+
+/** What a promise comes to while the clock stands still. */
+export async function stateOf(promise: Promise<unknown>): Promise<string> {
+  let state = 'pending'
+  void endOf(promise).then((end) => {
+    state = end
+  })
   await settled()
-  try {
-    const value = await Promise.race([promise, Promise.resolve(pending)])
-    return value === pending ? 'pending' : 'done'
-  } catch (error) {
-    return error instanceof Error && 'code' in error ? String(error.code) : String(error)
-  }
+  return state
 }

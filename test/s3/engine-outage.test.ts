@@ -4,6 +4,7 @@ import { type Database, type DatabaseEvent, type DatabaseOptions, open } from 't
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { KNOWN_HASHES, QUERIES } from '../../bench/nexmark/queries.ts'
 import { hashRows } from '../../bench/nexmark/result-hash.ts'
+import { threadsDie } from '../faults/kill-loop.mjs'
 import { type Fault, S3Proxy } from './proxy.ts'
 import { createBucket, endpoint } from './server.ts'
 
@@ -174,6 +175,25 @@ test('bursts of 503 only slow it down', async () => {
   await bursting
   expect(bursts).toBeGreaterThan(3)
   expect(events.filter(({ kind }) => kind === 'recovering' || kind === 'failed')).toEqual([])
+}, 120_000)
+
+test('workers that die while the store is away come back with it', async () => {
+  const proxy = await S3Proxy.open(endpoint)
+  cleanups.push(() => proxy.close())
+  let over = false
+  const outages = (async () => {
+    while (!over) {
+      proxy.fault = { kind: 'cut' }
+      await sleep(800)
+      proxy.heal()
+      await sleep(800)
+    }
+  })()
+  const store = proxy.storeUrl(bucket, `w${opened++}`)
+  const result = await threadsDie({ store, thread: 'worker', deaths: 5, seed: 5 })
+  over = true
+  await outages
+  expect(result).toMatchObject({ code: 0, deaths: 5, right: true, failures: ['WORKER_DIED'] })
 }, 120_000)
 
 test('a store that takes 200 ms a request is kept up with', async () => {

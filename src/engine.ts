@@ -501,9 +501,7 @@ export class Engine {
         context: { sqlState: '42809' },
       })
     }
-    const subscription = coordinator.feed.subscribe(object.table.tableId)
-    // Workers send changes from their next epoch on: it begins here.
-    await coordinator.settle()
+    const subscription = await coordinator.subscribe(object.table.tableId)
     const subscriptionId = this.nextHandle++
     this.subscriptions.set(subscriptionId, subscription)
     return { subscriptionId, columns: visibleColumns(object) }

@@ -15,6 +15,8 @@ const BUFFERED_BYTES_MAX = 64 * 1024 * 1024
 
 export class Subscription {
   readonly tableId: number
+  /** Only later epochs are handed out. */
+  readonly after: Epoch
   private readonly queue: ChangeBatch[] = []
   private queuedBytes = 0
   private waiter: {
@@ -24,8 +26,9 @@ export class Subscription {
   private ended: EngineError | 'closed' | null = null
   private readonly onClose: () => void
 
-  constructor(tableId: number, onClose: () => void) {
+  constructor(tableId: number, after: Epoch, onClose: () => void) {
     this.tableId = tableId
+    this.after = after
     this.onClose = onClose
   }
 
@@ -44,7 +47,7 @@ export class Subscription {
   }
 
   push(batch: ChangeBatch): void {
-    if (this.ended !== null) return
+    if (this.ended !== null || batch.epoch <= this.after) return
     if (this.waiter !== null) {
       const { resolve } = this.waiter
       this.waiter = null
@@ -86,7 +89,7 @@ export class Subscription {
 
 export class ChangeFeed {
   private readonly subscriptions = new Map<number, Set<Subscription>>()
-  private readonly uncommitted: { tableId: number; epoch: Epoch; chunk: Uint8Array }[] = []
+  private uncommitted: { tableId: number; epoch: Epoch; chunk: Uint8Array }[] = []
   private readonly toggle: (tableId: number, on: boolean) => void
 
   /** @param toggle Tells the workers to send the changes of a table, or no more. */
@@ -98,8 +101,11 @@ export class ChangeFeed {
     return this.subscriptions.keys()
   }
 
-  subscribe(tableId: number): Subscription {
-    const subscription: Subscription = new Subscription(tableId, () => this.remove(subscription))
+  /** @param after Epochs up to this one are not handed out. */
+  subscribe(tableId: number, after: Epoch): Subscription {
+    const subscription: Subscription = new Subscription(tableId, after, () =>
+      this.remove(subscription),
+    )
     let set = this.subscriptions.get(tableId)
     if (set === undefined) {
       set = new Set()
@@ -125,9 +131,7 @@ export class ChangeFeed {
   committed(epoch: Epoch): void {
     const ready = this.uncommitted.filter((change) => change.epoch <= epoch)
     if (ready.length === 0) return
-    const later = this.uncommitted.filter((change) => change.epoch > epoch)
-    this.uncommitted.length = 0
-    this.uncommitted.push(...later)
+    this.uncommitted = this.uncommitted.filter((change) => change.epoch > epoch)
     const batches = new Map<string, { tableId: number; epoch: Epoch; chunks: Uint8Array[] }>()
     for (const change of ready) {
       const key = `${change.epoch}/${change.tableId}`

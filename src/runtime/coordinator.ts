@@ -17,7 +17,7 @@ import type { SstMeta } from '../storage/version/version.ts'
 import type { Barrier } from '../stream/message.ts'
 import type { JobPlan } from '../stream/plan.ts'
 import type { SplitOffset } from '../stream/source.ts'
-import { ChangeFeed } from './change-feed.ts'
+import { ChangeFeed, type Subscription } from './change-feed.ts'
 import { CheckpointStats } from './checkpoint-stats.ts'
 import { DmlLog } from './dml-log.ts'
 import { type SpawnWorker, WorkerPool } from './worker-pool.ts'
@@ -246,11 +246,12 @@ export class Coordinator {
     await this.ready()
     this.stopJobs.push(...jobIds)
     const last = this.inject()
-    this.feed.drop(tableIds)
     const dropped = jobIds.flatMap((jobId) => this.jobs.get(jobId) ?? [])
     for (const jobId of jobIds) this.jobs.delete(jobId)
     try {
-      return await this.commitCatalog(catalog, last, tableIds)
+      const epoch = await this.commitCatalog(catalog, last, tableIds)
+      this.feed.drop(tableIds) // A recovery may have taken the drop back before.
+      return epoch
     } catch (error) {
       for (const job of dropped) this.jobs.set(job.jobId, job)
       throw error
@@ -307,6 +308,19 @@ export class Coordinator {
       const offsets = this.store.version.offsets as Record<string, SplitOffset>
       pool.postAll({ kind: 'deploy', deployId: this.deployId, jobs, offsets, recovered })
     })
+  }
+
+  /** Changes of a table from an epoch on that has begun when it resolves, with all that are accepted afterwards. */
+  async subscribe(tableId: number): Promise<Subscription> {
+    // Each worker begins with its next epoch, so that of the epoch that is open now some rows may be missing.
+    const subscription = this.feed.subscribe(tableId, this.opened)
+    try {
+      await this.settle()
+      return subscription
+    } catch (error) {
+      subscription.close()
+      throw error
+    }
   }
 
   // ---- rows ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 /** The coordinator over a real store in memory and workers that are not real: each promise, each failure. */
 import { describe, expect, test } from 'vitest'
-import { tableId } from '../../src/common/ids.ts'
+import { epoch, tableId } from '../../src/common/ids.ts'
+import { ChangeFeed } from '../../src/runtime/change-feed.ts'
 import { endOf, Pipeline, row, settled, sourceJob, stateOf, tableJob } from './fake-workers.ts'
 
 const ORDERS = tableJob(1, 10)
@@ -104,7 +105,7 @@ describe('the end', () => {
     const waits = [
       endOf(durably()),
       endOf(coordinator.flush()),
-      endOf(coordinator.feed.subscribe(10).next()),
+      endOf(coordinator.feed.subscribe(10, epoch(0)).next()),
       endOf(coordinator.exclusive(() => coordinator.createJob(CLICKS, {}))),
     ]
     await settled()
@@ -173,5 +174,60 @@ describe('recoveries', () => {
     await pipeline.recover()
     expect(await stateOf(settling)).toBe('done')
     await coordinator.close(1000)
+  })
+})
+
+describe('subscriptions', () => {
+  test('begin with a whole epoch, for all rows accepted after they resolved', async () => {
+    const pipeline = await Pipeline.start([ORDERS])
+    const { coordinator } = pipeline
+    const subscription = await coordinator.subscribe(10)
+    // The worker may have passed the barrier before this one when it heard of the subscription, or not.
+    const { posted } = pipeline.workers[0]
+    const heard = posted.findIndex(({ kind }) => kind === 'subscribe')
+    const first = posted.slice(heard).find((message) => message.kind === 'barrier')!.barrier
+    for (const at of [first.epoch, first.next]) {
+      pipeline.workers[0].send({ kind: 'changes', tableId: 10, epoch: at, chunk: row('x') })
+    }
+    await settled()
+    await coordinator.accept(10, row('a'))
+    await coordinator.flush()
+    expect(await subscription.next()).toEqual({ epoch: first.next, chunks: [row('x')] })
+    await coordinator.close(1000)
+  })
+
+  test('end when their table is dropped', async () => {
+    const pipeline = await Pipeline.start([ORDERS])
+    const { coordinator } = pipeline
+    const subscription = await coordinator.subscribe(10)
+    const next = subscription.next()
+    await coordinator.exclusive(() => coordinator.dropJobs([1], [tableId(10)], {}))
+    expect(await next).toBe(null)
+    await coordinator.close(1000)
+  })
+
+  test('a pipeline that ends while one begins ends it', async () => {
+    const pipeline = await Pipeline.start([ORDERS])
+    const { coordinator } = pipeline
+    pipeline.workers[0].hold = ({ kind }) => kind === 'collected'
+    const subscribing = endOf(coordinator.subscribe(10))
+    await settled()
+    const closing = coordinator.close(100)
+    await settled()
+    await pipeline.env.advance(100)
+    await closing
+    expect(await subscribing).toBe('CLOSED')
+    expect([...coordinator.feed.tables]).toEqual([])
+  })
+
+  test('very many small changes of an outage are handed out', () => {
+    const feed = new ChangeFeed(() => undefined)
+    const subscription = feed.subscribe(10, epoch(0))
+    const chunk = row('x')
+    feed.changed(10, epoch(1), chunk)
+    for (let i = 0; i < 300_000; i++) feed.changed(10, epoch(2), chunk)
+    feed.committed(epoch(1))
+    feed.committed(epoch(2))
+    subscription.close()
   })
 })

@@ -80,7 +80,10 @@ export class ControlLink {
   private readonly worker: Worker
   private readonly api: Comlink.Remote<EngineApi>
   private readonly eventPort: MessagePort
-  private readonly gone: Promise<never>
+  /** Why the thread is gone; null while it lives. */
+  private gone: EngineError | null = null
+  /** Rejects the calls under way. */
+  private readonly underWay = new Set<(error: EngineError) => void>()
   private readonly exited: Promise<void>
   private ended = false
 
@@ -104,24 +107,20 @@ export class ControlLink {
     })
     // A port is a handle of the host's until it says that it is closed.
     this.exited = Promise.all([gone, ...closed]).then(() => undefined)
-    this.gone = new Promise((_, reject) => {
-      this.worker.on('error', (error) => {
-        cause = error
-      })
-      this.worker.on('exit', () => {
-        this.eventPort.close()
-        calls.port1.close()
-        left()
-        reject(
-          this.ended
-            ? new EngineError('CLOSED', 'the database is closed')
-            : new EngineError('PIPELINE_FAILED', 'the control thread ended unexpectedly', {
-                cause,
-              }),
-        )
-      })
+    this.worker.on('error', (error) => {
+      cause = error
     })
-    this.gone.catch(() => undefined) // Calls see it; without one under way it is no news.
+    this.worker.on('exit', () => {
+      this.eventPort.close()
+      calls.port1.close()
+      left()
+      const gone = this.ended
+        ? new EngineError('CLOSED', 'the database is closed')
+        : new EngineError('PIPELINE_FAILED', 'the control thread ended unexpectedly', { cause })
+      this.gone = gone
+      for (const fail of this.underWay) fail(gone)
+      this.underWay.clear()
+    })
     this.eventPort = events.port1
     this.eventPort.on('message', onEvent)
     this.api = Comlink.wrap<EngineApi>(nodeEndpoint(calls.port1))
@@ -129,9 +128,22 @@ export class ControlLink {
 
   /** Calls the control thread. @throws What it answered, or PIPELINE_FAILED / CLOSED when it is gone. */
   async call<T>(invoke: (api: Comlink.Remote<EngineApi>) => Promise<Answer<T>>): Promise<T> {
-    const answer = await Promise.race([invoke(this.api), this.gone])
+    const answer = await this.answered(invoke)
     if ('error' in answer) throw fromWire(answer.error)
     return answer.value
+  }
+
+  /** Not `Promise.race` with the thread's end: a promise that lasts as long as the thread would hold every answer. */
+  private answered<T>(
+    invoke: (api: Comlink.Remote<EngineApi>) => Promise<Answer<T>>,
+  ): Promise<Answer<T>> {
+    if (this.gone !== null) return Promise.reject(this.gone)
+    return new Promise((resolve, reject) => {
+      this.underWay.add(reject)
+      invoke(this.api)
+        .then(resolve, reject)
+        .finally(() => this.underWay.delete(reject))
+    })
   }
 
   /** Ends the thread; resolves when it is gone. */

@@ -229,12 +229,12 @@ export class Engine {
         this.failure = event.error
         for (const fail of this.failedWaiters) fail(event.error)
         this.failedWaiters = []
+        this.exhaustedWaiters = []
         this.emit({ kind: 'failed', error: toWire(event.error) })
         return
       }
       case 'sourcesExhausted':
-        for (const wake of this.exhaustedWaiters) wake(event.epoch)
-        this.exhaustedWaiters = []
+        this.wakeExhausted(event.epoch)
         this.emit(event)
         return
       case 'recovered':
@@ -244,6 +244,12 @@ export class Engine {
       default:
         return unreachable(event)
     }
+  }
+
+  private wakeExhausted(epoch: number): void {
+    for (const wake of this.exhaustedWaiters) wake(epoch)
+    this.exhaustedWaiters = []
+    this.failedWaiters = []
   }
 
   private storeEvent(event: StoreEvent): void {
@@ -320,7 +326,9 @@ export class Engine {
       if (dropped.plan === null) await coordinator.changeCatalog(catalog)
       else {
         const tables = stateTablesOf(dropped.plan).map((table) => tableId(table.tableId))
-        await coordinator.dropJobs([dropped.plan.jobId], tables, catalog)
+        const epoch = await coordinator.dropJobs([dropped.plan.jobId], tables, catalog)
+        // Who waits for the end of sources that are no more is at it.
+        if (!coordinator.hasSources) this.wakeExhausted(epoch)
       }
       this.catalog = catalog
     }
@@ -591,6 +599,10 @@ function storeOptionsOf(options: ResolvedOptions): Partial<StoreOptions> {
   const { compaction } = storeOptions()
   const budget = options.sharedBufferBytes
   return {
+    // Without compaction they would stop the sources for good.
+    ...(options.compaction
+      ? {}
+      : { subLevelsSoft: Number.POSITIVE_INFINITY, subLevelsHard: Number.POSITIVE_INFINITY }),
     sharedBufferSoftBytes: bytes(Math.floor(budget / 2)),
     sharedBufferHardBytes: bytes(budget),
     blockBytes: bytes(options.blockBytes),

@@ -156,6 +156,20 @@ describe('an outage', () => {
   }, 60_000)
 })
 
+test('writes whose answer is lost are not taken for those of a rival', async () => {
+  const { proxy, db, events } = await world({ checkpointIntervalMs: 100 })
+  proxy.fault = { kind: 'deaf', every: 4 }
+  await db.execute(q5w(250_000))
+  await expectKnown(db)
+  expect(proxy.withheld).toBeGreaterThan(10)
+  // A create was answered by 412 because of its own first attempt, and still it counted.
+  const creates = proxy.seen.filter(
+    ({ method, key }) => method === 'PUT' && key.includes('/commit/'),
+  )
+  expect(creates.length).toBeGreaterThan(new Set(creates.map(({ key }) => key)).size)
+  expect(events.filter(({ kind }) => kind === 'recovering' || kind === 'failed')).toEqual([])
+}, 60_000)
+
 test('bursts of 503 only slow it down', async () => {
   const { proxy, db, events } = await world()
   await db.execute(q5w(250_000))

@@ -22,12 +22,17 @@ export type Fault =
   /** Requests are never answered. */
   | { readonly kind: 'silent' }
   | { readonly kind: 'status'; readonly status: number; readonly code: string }
+  /** Done, but nobody hears of it: every n-th request's connection is cut instead of the answer. */
+  | { readonly kind: 'deaf'; readonly every: number }
   /** Answered as it should be, so much later. */
   | { readonly kind: 'slow'; readonly delayMs: number }
 
 export class S3Proxy {
   readonly seen: Seen[] = []
   fault: Fault | null = null
+  /** Answers that were withheld. */
+  withheld = 0
+  private requests = 0
   private readonly target: URL
   private readonly agent = new Agent({ keepAlive: true })
   private readonly sockets = new Set<Socket>()
@@ -89,18 +94,30 @@ export class S3Proxy {
     if (fault?.kind === 'silent') return
     if (fault?.kind === 'status') return refuse(answer, fault.status, fault.code)
     if (fault?.kind === 'slow') await sleep(fault.delayMs)
-    await this.forward(incoming, body, answer)
+    const deaf = fault?.kind === 'deaf' && ++this.requests % fault.every === 0
+    await this.forward(incoming, body, answer, deaf)
   }
 
   /** Unchanged, `host` too: it is signed. */
-  private forward(incoming: IncomingMessage, body: Buffer, answer: ServerResponse): Promise<void> {
+  private forward(
+    incoming: IncomingMessage,
+    body: Buffer,
+    answer: ServerResponse,
+    deaf: boolean,
+  ): Promise<void> {
     const { hostname, port } = this.target
     const { method, url: path, headers } = incoming
     return new Promise((resolve, reject) => {
       const sent = request({ agent: this.agent, hostname, port, method, path, headers }, (got) => {
+        got.on('end', resolve)
+        if (deaf) {
+          this.withheld++
+          got.resume()
+          incoming.socket.destroy()
+          return
+        }
         answer.writeHead(got.statusCode ?? 500, got.rawHeaders)
         got.pipe(answer)
-        got.on('end', resolve)
         got.on('error', reject)
       })
       sent.on('error', reject)

@@ -60,6 +60,8 @@ export class Builder {
   private opened: Opened[] = []
   /** Cache bytes that no operator was given yet. */
   private cacheBytesLeft: number
+  /** Those that each job was given. */
+  private readonly cacheBytes = new Map<number, number>()
 
   constructor(options: BuilderOptions) {
     this.options = options
@@ -107,6 +109,8 @@ export class Builder {
       if (owner === jobId) this.options.exchange.closeInput(peer, channelId)
     }
     this.opened = this.opened.filter((entry) => entry.jobId !== jobId)
+    this.cacheBytesLeft += this.cacheBytes.get(jobId) ?? 0
+    this.cacheBytes.delete(jobId)
     for (const [id, deployed] of this.fragments) {
       if (deployed.jobId === jobId) this.fragments.delete(id)
     }
@@ -121,16 +125,19 @@ export class Builder {
    * a recovery deploys all jobs at once and may take three quarters.
    */
   private takeBudget(jobs: readonly JobPlan[], recovered: boolean): number {
-    let shares = 0
-    for (const job of jobs) {
-      for (const plan of job.fragments) {
-        if (this.runsHere(plan)) shares += plan.operators.filter(isStateful).length
-      }
-    }
+    const sharesOf = jobs.map(({ fragments }) =>
+      fragments
+        .filter((plan) => this.runsHere(plan))
+        .reduce((sum, { operators }) => sum + operators.filter(isStateful).length, 0),
+    )
+    const shares = sharesOf.reduce((sum, count) => sum + count, 0)
     if (shares === 0) return 0
-    const bytes = Math.floor(this.cacheBytesLeft * (recovered ? 0.75 : 0.5))
-    this.cacheBytesLeft -= bytes
-    return Math.floor(bytes / shares)
+    const budget = Math.floor((this.cacheBytesLeft * (recovered ? 0.75 : 0.5)) / shares)
+    jobs.forEach(({ jobId }, index) => {
+      this.cacheBytes.set(jobId, budget * sharesOf[index])
+    })
+    this.cacheBytesLeft -= budget * shares
+    return budget
   }
 
   private openInputs(

@@ -385,4 +385,19 @@ describe('worker loops', () => {
     expect(budgets.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThanOrEqual(1000)
     expect(worker.contexts[0]).toMatchObject({ fresh: true, chunkRows: 4 })
   })
+
+  test('the cache budget of a job that has ended is there for later ones', () => {
+    const simulation = simulate(4)
+    for (let time = 0; time < 6; time++) {
+      simulation.deploy([JOB_1])
+      simulation.barrier({ start: [1] })
+      const last = simulation.barrier({ stop: [1] })
+      simulation.until('stopped', () => simulation.isCollected(last))
+      for (let step = 0; step < 500; step++) simulation.random()
+    }
+    for (const { contexts } of simulation.workers) {
+      const budgets = new Set(contexts.map(({ cacheBytes }) => cacheBytes))
+      expect([...budgets].filter((bytes) => bytes > 0).length).toBe(1)
+    }
+  })
 })

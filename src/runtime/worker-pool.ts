@@ -64,6 +64,21 @@ export class WorkerPool {
     )
     const slab = 64 * 1024
     const arenaBytes = Math.max(slab, Math.floor(options.arenaBytes / count / slab) * slab)
+    try {
+      this.start(spawn, options, { doorbells, rings, arenaBytes })
+    } catch (error) {
+      void this.terminate() // Those that were started know nobody.
+      throw error
+    }
+  }
+
+  private start(
+    spawn: SpawnWorker,
+    options: WorkerPoolOptions,
+    memory: Pick<WorkerInit, 'doorbells' | 'rings'> & { readonly arenaBytes: number },
+  ): void {
+    const { doorbells, rings, arenaBytes } = memory
+    const count = this.workerCount
     for (let workerIndex = 0; workerIndex < count; workerIndex++) {
       const init: Omit<WorkerInit, 'port'> = {
         workerIndex,

@@ -1,5 +1,6 @@
 /** The coordinator over a real store in memory and workers that are not real: each promise, each failure. */
 import { describe, expect, test } from 'vitest'
+import { EngineError } from '../../src/common/errors.ts'
 import { epoch, tableId } from '../../src/common/ids.ts'
 import { ChangeFeed } from '../../src/runtime/change-feed.ts'
 import { endOf, Pipeline, row, settled, sourceJob, stateOf, tableJob } from './fake-workers.ts'
@@ -173,6 +174,26 @@ describe('recoveries', () => {
     await settled()
     await pipeline.recover()
     expect(await stateOf(settling)).toBe('done')
+    await coordinator.close(1000)
+  })
+})
+
+describe('threads', () => {
+  test('when one cannot be started, those that were are ended, and it is tried again', async () => {
+    const pipeline = await Pipeline.start([ORDERS])
+    const { coordinator } = pipeline
+    pipeline.onSpawn = ({ index }) => {
+      if (index === 0 || pipeline.incarnations.length !== 2) return
+      throw new EngineError('MEMORY_EXHAUSTED', 'no more memory for threads')
+    }
+    await pipeline.recover()
+    const [first] = pipeline.incarnations[1]
+    expect(first.isTerminated).toBe(true)
+    // It had said something before.
+    first.die()
+    await pipeline.env.advance(10_000)
+    expect(pipeline.incarnations.length).toBe(3)
+    expect(await stateOf(coordinator.flush())).toBe('done')
     await coordinator.close(1000)
   })
 })

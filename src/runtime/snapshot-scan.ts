@@ -63,7 +63,12 @@ export class SnapshotScan {
   ): AsyncGenerator<Chunk> {
     const prefixes = { count: 1, offsets: new Uint32Array([0, prefix.length]), data: prefix }
     const found = this.reader.scanMany(options, prefixes)
-    while (!found.poll()) await this.arrival()
+    try {
+      while (!found.poll()) await this.arrival()
+    } catch (error) {
+      this.reader.giveUp() // Or what it waits for would be kept for it.
+      throw error
+    }
     yield* decoded(spec, found.keys, found.values)
   }
 

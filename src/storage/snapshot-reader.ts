@@ -52,6 +52,11 @@ export class SnapshotReader {
     return this.table(options).scan(from, to)
   }
 
+  /** Gives up what `getMany` and `scanMany` have begun and not completed. */
+  giveUp(): void {
+    for (const table of this.tables.values()) table.giveUp()
+  }
+
   private table(options: TableOptions): TableReader {
     let table = this.tables.get(options.tableId)
     if (table === undefined) {

@@ -106,6 +106,12 @@ export class TableReader {
   scan(from: Uint8Array, to: Uint8Array): TableScan {
     return new RangeScan(this.init, from, to)
   }
+
+  /** Gives up the last batch of reads of either kind, if it is not complete. */
+  giveUp(): void {
+    this.lastGet?.close()
+    this.lastScan?.close()
+  }
 }
 
 /** The frame of every read: view, hold and the poll around the work. */

@@ -28,6 +28,15 @@ const hash = (rows) => {
 }
 const total = (offsets) => Object.values(offsets).reduce((sum, { events: at }) => sum + at, 0)
 
+const fail = (error) => {
+  say({ kind: 'error', code: error.code ?? 'none', message: error.stack })
+  process.exitCode = 1
+}
+// An opening that fails, too.
+process.on('uncaughtException', (error) => {
+  fail(error)
+  process.exit()
+})
 const db = await open(store, {
   parallelism: 2,
   checkpointIntervalMs: 500,
@@ -110,10 +119,7 @@ try {
     await result()
   }
 } catch (error) {
-  if (error.code !== 'CLOSED') {
-    say({ kind: 'error', code: error.code ?? 'none', message: error.stack })
-    process.exitCode = 1
-  }
+  if (error.code !== 'CLOSED') fail(error)
 }
 finished = true
 await db.close().catch((error) => {

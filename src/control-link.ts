@@ -78,7 +78,8 @@ function installedPlaces(from: string): URL[] {
 
 export class ControlLink {
   private readonly worker: Worker
-  private readonly api: Comlink.Remote<EngineApi>
+  /** Behind a function: whoever walks over a database's fields must not call the proxy (`JSON.stringify` would). */
+  private readonly api: () => Comlink.Remote<EngineApi>
   private readonly eventPort: MessagePort
   /** Why the thread is gone; null while it lives. */
   private gone: EngineError | null = null
@@ -123,7 +124,8 @@ export class ControlLink {
     })
     this.eventPort = events.port1
     this.eventPort.on('message', onEvent)
-    this.api = Comlink.wrap<EngineApi>(nodeEndpoint(calls.port1))
+    const api = Comlink.wrap<EngineApi>(nodeEndpoint(calls.port1))
+    this.api = () => api
   }
 
   /** Calls the control thread. @throws What it answered, or PIPELINE_FAILED / CLOSED when it is gone. */
@@ -140,7 +142,7 @@ export class ControlLink {
     if (this.gone !== null) return Promise.reject(this.gone)
     return new Promise((resolve, reject) => {
       this.underWay.add(reject)
-      invoke(this.api)
+      invoke(this.api())
         .then(resolve, reject)
         .finally(() => this.underWay.delete(reject))
     })

@@ -17,6 +17,7 @@ import type {
 import { type OpenOptions, resolveOptions } from './options.ts'
 import { Chunk, INSERT, UPDATE_DELETE, UPDATE_INSERT } from './stream/chunk.ts'
 import type { Column } from './stream/column.ts'
+import { checkKeySizes } from './stream/row-codec.ts'
 import { columnFromValues, valueAt } from './stream/values.ts'
 
 export type Row = Record<string, unknown>
@@ -131,19 +132,7 @@ export class Table {
 }
 
 function encodeRows(name: string, description: TableDescription, rows: readonly Row[]): Uint8Array {
-  const known = new Set(description.columns.map((column) => column.name))
-  for (const key of Object.keys(rows[0] ?? {})) {
-    if (known.has(key)) continue
-    throw new EngineError('SQL_UNDEFINED_COLUMN', `table ${name} has no column ${key}`, {
-      context: {
-        sqlState: '42703',
-        hint: `Columns are ${description.columns
-          .filter((column) => !column.hidden)
-          .map((column) => column.name)
-          .join(', ')}.`,
-      },
-    })
-  }
+  checkNames(name, description, rows)
   const columns = description.columns.map((column) => {
     const values = new Array<unknown>(rows.length)
     for (let row = 0; row < rows.length; row++) {
@@ -159,7 +148,27 @@ function encodeRows(name: string, description: TableDescription, rows: readonly 
     }
     return columnFromValues(column.type, values, { column: column.name })
   })
-  return chunkBytes(new Chunk(rows.length, null, null, columns))
+  const chunk = new Chunk(rows.length, null, null, columns)
+  checkKeySizes(description.table, chunk)
+  return chunkBytes(chunk)
+}
+
+/** In every row: a value under a misspelt name would be lost. */
+function checkNames(name: string, description: TableDescription, rows: readonly Row[]): void {
+  const shown = description.columns.filter((column) => !column.hidden)
+  const known = new Set(shown.map((column) => column.name))
+  for (let row = 0; row < rows.length; row++) {
+    for (const key in rows[row]) {
+      if (known.has(key)) continue
+      throw new EngineError('SQL_UNDEFINED_COLUMN', `table ${name} has no column ${key}`, {
+        context: {
+          sqlState: '42703',
+          row,
+          hint: `Columns are ${shown.map((column) => column.name).join(', ')}.`,
+        },
+      })
+    }
+  }
 }
 
 function chunkBytes(chunk: Chunk): Uint8Array {

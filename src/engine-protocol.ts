@@ -6,6 +6,7 @@ import type { Dataset } from './actors/protocol.ts'
 import type { WireError } from './common/errors.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { CheckpointSummary } from './runtime/checkpoint-stats.ts'
+import type { StateTableSpec } from './stream/plan.ts'
 import type { DataType } from './stream/schema.ts'
 
 export type Answer<T> = { readonly value: T } | { readonly error: WireError }
@@ -49,6 +50,8 @@ export interface TableDescription {
     readonly hidden: boolean
     readonly notNull: boolean
   }[]
+  /** Where its rows are kept. */
+  readonly table: StateTableSpec
 }
 
 export type EngineEvent =

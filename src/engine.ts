@@ -64,6 +64,7 @@ import type { Pin } from './storage/version/snapshot.ts'
 import { eachSst } from './storage/version/version.ts'
 import { assertCodeGeneration } from './stream/expression.ts'
 import type { JobPlan } from './stream/plan.ts'
+import { checkKeySizes } from './stream/row-codec.ts'
 
 const MIB = 1024 * 1024
 /** Time that `close` gives the last checkpoint. */
@@ -368,6 +369,7 @@ export class Engine {
           plan,
           ioOf(view, () => this.env.turn()),
         )
+        for (const chunk of chunks) checkKeySizes(plan.table, chunk)
         for (const chunk of chunks) await coordinator.accept(id, chunkBytes(chunk))
         return done(plan.kind.toUpperCase(), rowCount)
       } finally {
@@ -478,7 +480,8 @@ export class Engine {
         context: { sqlState: '42809' },
       })
     }
-    return { tableId: object.table!.tableId, catalogVersion: object.id, columns: object.columns }
+    const table = object.table!
+    return { tableId: table.tableId, catalogVersion: object.id, columns: object.columns, table }
   }
 
   async insert(

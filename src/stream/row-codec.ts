@@ -37,8 +37,9 @@ import {
   VNODE_BYTES,
 } from '../storage/key.ts'
 import type { ByteList } from '../storage/state-store.ts'
+import type { Chunk } from './chunk.ts'
 import type { Column } from './column.ts'
-import { NARROW } from './column.ts'
+import { NARROW, TEXT } from './column.ts'
 import type { ColumnBuilder, RowList } from './column-builder.ts'
 import {
   decodeNumericKey,
@@ -46,6 +47,7 @@ import {
   encodeWideNumericKey,
   NUMERIC_KEY_BYTES_MAX,
 } from './numeric-key.ts'
+import type { StateTableSpec } from './plan.ts'
 import { hashRowsAt } from './row-hash.ts'
 import type { DataType, Schema } from './schema.ts'
 
@@ -347,6 +349,29 @@ function placeItems(
   }
   target.count = item
   target.length = at
+}
+
+/** Text of a key that is escaped and stands beside numbers is surely small enough below this. */
+const KEY_TEXT_BYTES_SAFE = KEY_BYTES_MAX / 4
+
+/**
+ * Looks at the keys that the rows will have, where they may be long: a row that is refused before it is accepted
+ * does not stop the pipeline. @throws KEY_TOO_LARGE
+ */
+export function checkKeySizes(spec: StateTableSpec, chunk: Chunk): void {
+  const texts = spec.key
+    .map((part) => chunk.columns[part.column])
+    .filter((column) => column.form === TEXT)
+  if (texts.length === 0) return
+  let longest = 0
+  for (let row = 0; row < chunk.rowCount; row++) {
+    let bytes = 0
+    for (const { offsets } of texts) bytes += offsets[row + 1] - offsets[row]
+    if (bytes > longest) longest = bytes
+  }
+  if (longest <= KEY_TEXT_BYTES_SAFE) return
+  const encoder = new KeyEncoder(spec.schema, spec.key, spec.distribution)
+  encoder.encode(chunk.columns, null, chunk.rowCount, new ByteListBuilder())
 }
 
 function tooLarge(

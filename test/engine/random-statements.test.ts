@@ -1,0 +1,60 @@
+/** What hostile statements found: each of these once lost rows, hung, or stopped the whole pipeline. */
+import { type Database, EngineError, open } from 'tussock'
+import { afterEach, describe, expect, test } from 'vitest'
+
+const cleanups: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+})
+
+async function opened(): Promise<Database> {
+  const db = await open('memory://', { parallelism: 2, barrierIntervalMs: 20 })
+  cleanups.push(() => db.close())
+  return db
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  try {
+    await work
+  } catch (error) {
+    if (error instanceof EngineError) return error.code
+    throw error
+  }
+  return 'nothing'
+}
+
+describe('rows', () => {
+  test('a misspelt column of any row is refused, and nothing of the batch inserted', async () => {
+    const db = await opened()
+    await db.execute('CREATE TABLE t (id BIGINT PRIMARY KEY, name VARCHAR)')
+    const rows = [
+      { id: 1, name: 'a' },
+      { id: 2, nmae: 'b' },
+    ]
+    expect(await codeOf(db.table('t').insert(rows))).toBe('SQL_UNDEFINED_COLUMN')
+    await db.flush()
+    expect((await db.query('SELECT * FROM t')).rows).toEqual([])
+  })
+
+  test('a primary key that is too large is refused, and the pipeline goes on', async () => {
+    const db = await opened()
+    await db.execute('CREATE TABLE t (s VARCHAR PRIMARY KEY, n BIGINT)')
+    const long = 'x'.repeat(70_000)
+    expect(await codeOf(db.table('t').insert([{ s: long, n: 1 }]))).toBe('KEY_TOO_LARGE')
+    expect(await codeOf(db.execute('INSERT INTO t VALUES ($1, 1)', [long]))).toBe('KEY_TOO_LARGE')
+    await db.table('t').insert([{ s: long.slice(0, 50_000), n: 2 }], { durable: true })
+    const { rows } = await db.query('SELECT length(s) AS l, n FROM t')
+    expect(rows).toEqual([{ l: 50_000, n: 2n }])
+  })
+})
+
+test('a database may be looked at as JSON', async () => {
+  const db = await opened()
+  const rejections: unknown[] = []
+  const note = (error: unknown): void => void rejections.push(error)
+  process.on('unhandledRejection', note)
+  JSON.stringify({ db, table: db.table('t'), snapshot: await db.snapshot() })
+  await db.metrics()
+  process.off('unhandledRejection', note)
+  expect(rejections).toEqual([])
+})

@@ -2,6 +2,7 @@
  * Statements that only read: SELECT, EXPLAIN, SHOW, DESCRIBE, over a catalog and a view of the rows at one epoch.
  * The same for the writer and for readers of a store that another process writes. Control thread.
  */
+
 import { encodeChunk, encodedBytes } from './actors/chunk-codec.ts'
 import { EngineError } from './common/errors.ts'
 import type { ResultColumn, StatementResult, WireRows } from './engine-protocol.ts'
@@ -9,11 +10,11 @@ import { executeQuery, type QueryIo } from './runtime/query.ts'
 import type { SnapshotScan } from './runtime/snapshot-scan.ts'
 import type { StatementAst, StatementOf } from './sql/ast.ts'
 import { type Catalog, type CatalogObject, getObject } from './sql/catalog.ts'
-import { typeName } from './sql/coercion.ts'
 import { explainStatement } from './sql/explain-statement.ts'
 import { loadParser, parseScript } from './sql/parser.ts'
 import { planQuery } from './sql/query-planner.ts'
 import { Chunk } from './stream/chunk.ts'
+import { typeName } from './stream/schema.ts'
 import { columnFromValues } from './stream/values.ts'
 
 /** Which epoch a statement reads. */

@@ -1,7 +1,8 @@
 /** Makes Nexmark events before the clock starts: as columns in shared memory, or as row objects. */
-import type { Dataset, DatasetTable } from '../../src/actors/protocol.ts'
+import type { Dataset } from '../../src/actors/protocol.ts'
 import { NEXMARK_TABLES } from '../../src/connectors/nexmark.ts'
 import { AUCTION, NexmarkGenerator, PERSON } from '../../src/connectors/nexmark-generator.ts'
+import type { ReplayTable } from '../../src/connectors/replay.ts'
 import type { Row } from '../../src/index.ts'
 import type { NexmarkQuery, TableName } from './queries.ts'
 
@@ -12,7 +13,7 @@ type Text = { readonly bytes: Uint8Array; readonly start: number; readonly end: 
 
 interface ColumnWriter {
   add(row: number, event: NexmarkGenerator): void
-  finish(rowCount: number): DatasetTable['columns'][string]
+  finish(rowCount: number): ReplayTable['columns'][string]
 }
 
 const shared = (byteLength: number): SharedArrayBuffer =>
@@ -75,7 +76,7 @@ export function makeDataset(query: NexmarkQuery, eventCount: number, seed: numbe
     table.numbers[row] = number
     for (const [, writer] of table.writers) writer.add(row, generator)
   }
-  const made: Record<string, DatasetTable> = {}
+  const made: Record<string, ReplayTable> = {}
   TABLES.forEach((name, index) => {
     const { writers, eventNumbers, rows } = tables[index]
     made[name] = {

@@ -6,6 +6,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { WireError } from '../common/errors.ts'
 import type { Epoch } from '../common/ids.ts'
+import type { ReplayTable } from '../connectors/replay.ts'
 import type { SealedRun } from '../storage/state-store.ts'
 import type { VersionDelta } from '../storage/version/delta.ts'
 import type { SstMeta, Version } from '../storage/version/version.ts'
@@ -34,25 +35,9 @@ export interface WorkerInit {
   readonly datasets: Readonly<Record<string, Dataset>>
 }
 
-/** Columns of a dataset in shared memory, by table. Numbers: Float64Array; text: offsets and data. */
+/** Columns made before the start, in shared memory, by table. */
 export interface Dataset {
-  readonly tables: Readonly<Record<string, DatasetTable>>
-}
-export interface DatasetTable {
-  readonly rowCount: number
-  /** Number of the event each row was, ascending (Float64Array): one order over all tables. */
-  readonly eventNumbers: SharedArrayBuffer
-  readonly columns: Readonly<
-    Record<
-      string,
-      | { readonly kind: 'numbers'; readonly values: SharedArrayBuffer }
-      | {
-          readonly kind: 'text'
-          readonly offsets: SharedArrayBuffer
-          readonly data: SharedArrayBuffer
-        }
-    >
-  >
+  readonly tables: Readonly<Record<string, ReplayTable>>
 }
 
 export type ToWorker =

@@ -9,9 +9,10 @@ import { Column } from '../stream/column.ts'
 import type { Field } from '../stream/schema.ts'
 import type { SplitOffset, SplitReader } from '../stream/source.ts'
 
-/** A table of a dataset; as `DatasetTable` of the workers' protocol. */
+/** A table of a dataset. Numbers are a Float64Array; text is Uint32Array offsets and UTF-8 data. */
 export interface ReplayTable {
   readonly rowCount: number
+  /** Number of the event that each row was, ascending (Float64Array): one order over all tables. */
   readonly eventNumbers: SharedArrayBuffer
   readonly columns: Readonly<
     Record<

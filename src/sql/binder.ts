@@ -3,7 +3,7 @@
  * PostgreSQL's rules. What comes out refers to columns of one input by position.
  */
 import type { Expression, ScalarFunction } from '../stream/plan.ts'
-import type { DataType } from '../stream/schema.ts'
+import { type DataType, typeName } from '../stream/schema.ts'
 import type { ExpressionAst } from './ast.ts'
 import {
   assignable,
@@ -17,7 +17,6 @@ import {
   nullLiteral,
   numberLiteral,
   textLiteral,
-  typeName,
 } from './coercion.ts'
 import { foldConstants } from './fold.ts'
 import { bindFunction, isAggregate, isScalar } from './functions.ts'

@@ -3,7 +3,7 @@
  * text of a literal becomes a value.
  */
 import type { Expression } from '../stream/plan.ts'
-import type { DataType } from '../stream/schema.ts'
+import { type DataType, typeName } from '../stream/schema.ts'
 import { sqlError } from './sql-error.ts'
 
 /** The tower of numbers: each converts by itself to those after it. */
@@ -14,22 +14,6 @@ export const isNumber = (type: DataType): boolean => NUMBERS.includes(type)
 export const isInteger = (type: DataType): boolean =>
   type === 'smallint' || type === 'integer' || type === 'bigint'
 export const isDateLike = (type: DataType): boolean => DATES.includes(type)
-
-/** PostgreSQL's spelling, for messages. */
-export function typeName(type: DataType): string {
-  switch (type) {
-    case 'double':
-      return 'double precision'
-    case 'varchar':
-      return 'character varying'
-    case 'timestamp':
-      return 'timestamp without time zone'
-    case 'timestamptz':
-      return 'timestamp with time zone'
-    default:
-      return type
-  }
-}
 
 /** The type in which two operands meet; null when there is none. */
 export function commonType(a: DataType, b: DataType): DataType | null {

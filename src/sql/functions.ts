@@ -1,8 +1,8 @@
 /** The built-in functions as SQL names them: which arguments they take and what they give. */
 import type { AggregateFunction, Expression, ScalarFunction } from '../stream/plan.ts'
-import type { DataType } from '../stream/schema.ts'
+import { type DataType, typeName } from '../stream/schema.ts'
 import { type Bound, castTo, coerce, mismatch, unify } from './binder.ts'
-import { isDateLike, isInteger, isNumber, typeName } from './coercion.ts'
+import { isDateLike, isInteger, isNumber } from './coercion.ts'
 import { didYouMean, sqlError, unsupported } from './sql-error.ts'
 
 const AGGREGATES = ['count', 'sum', 'min', 'max', 'avg']

@@ -1,6 +1,6 @@
 /** SELECT → logical plan: FROM, WHERE, grouping, the select list, DISTINCT, ORDER BY, LIMIT. */
 import type { AggregateCall, Expression, SortKey } from '../stream/plan.ts'
-import type { Field, Schema } from '../stream/schema.ts'
+import { type Field, type Schema, typeName } from '../stream/schema.ts'
 import type { ExpressionAst, FromAst, OrderAst, SelectAst, SelectItemAst } from './ast.ts'
 import {
   type AggregateSink,
@@ -13,7 +13,6 @@ import {
 } from './binder.ts'
 import type { Catalog } from './catalog.ts'
 import { getObject } from './catalog.ts'
-import { typeName } from './coercion.ts'
 import { foldConstants } from './fold.ts'
 import { aggregateName, aggregateType, isAggregate } from './functions.ts'
 import { joinRelations, type Relation } from './join-tree.ts'

@@ -18,7 +18,6 @@ import {
   doubleOfNumeric,
   overflow,
   roundHalfEven,
-  typeName,
 } from './functions-number.ts'
 import {
   compareText,
@@ -30,8 +29,7 @@ import {
   textLength,
 } from './functions-text.ts'
 import type { Expression } from './plan.ts'
-import type { DataType } from './schema.ts'
-import { isText } from './schema.ts'
+import { type DataType, isText, typeName } from './schema.ts'
 
 const SAFE_MAX_BIG = BigInt(Number.MAX_SAFE_INTEGER)
 /** Chunks that start in the wide mode after one needed it. */

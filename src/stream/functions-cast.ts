@@ -23,9 +23,8 @@ import {
   parseDouble,
   parseInteger,
   parseNumeric,
-  typeName,
 } from './functions-number.ts'
-import type { DataType } from './schema.ts'
+import { type DataType, typeName } from './schema.ts'
 
 export type Formatter = (value: number | bigint) => string
 

@@ -3,7 +3,7 @@
  * and doubles. Exact values are bigints at a scale here: these are the cold paths.
  */
 import { EngineError } from '../common/errors.ts'
-import type { DataType } from './schema.ts'
+import { type DataType, typeName } from './schema.ts'
 
 const INT64_MAX = 2n ** 63n - 1n
 /** Timestamps beyond PostgreSQL's range (4713 BC .. 294276 AD), microseconds since 1970. */
@@ -24,22 +24,6 @@ const RANGES: Readonly<Partial<Record<DataType, readonly [bigint, bigint]>>> = {
 /** Smallest and largest value of an exact type; null for numeric, which has none. */
 export function rangeOf(type: DataType): readonly [bigint, bigint] | null {
   return RANGES[type] ?? null
-}
-
-/** PostgreSQL's spelling of a type, for messages. */
-export function typeName(type: DataType): string {
-  switch (type) {
-    case 'double':
-      return 'double precision'
-    case 'varchar':
-      return 'character varying'
-    case 'timestamp':
-      return 'timestamp without time zone'
-    case 'timestamptz':
-      return 'timestamp with time zone'
-    default:
-      return type
-  }
 }
 
 /** VALUE_OVERFLOW, SQLSTATE 22003. */

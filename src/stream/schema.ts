@@ -39,3 +39,19 @@ export function isText(type: DataType): boolean {
 export function isExact(type: DataType): boolean {
   return !isText(type) && type !== 'real' && type !== 'double'
 }
+
+/** PostgreSQL's spelling of a type, for messages. */
+export function typeName(type: DataType): string {
+  switch (type) {
+    case 'double':
+      return 'double precision'
+    case 'varchar':
+      return 'character varying'
+    case 'timestamp':
+      return 'timestamp without time zone'
+    case 'timestamptz':
+      return 'timestamp with time zone'
+    default:
+      return type
+  }
+}

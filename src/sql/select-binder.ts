@@ -378,10 +378,11 @@ class Grouping implements AggregateSink {
       const shown = argument === null ? '' : typeName(argument.type)
       throw sqlError('42883', `function ${ast.name}(${shown}) does not exist`, ast.position)
     }
-    const filterColumn = ast.filter === null ? -1 : this.input(this.inner().condition(ast.filter))
+    const filter = ast.filter === null ? null : this.inner().condition(ast.filter)
+    const filterColumn = filter === null ? -1 : this.input(filter)
     const call: AggregateCall = {
       name,
-      column: argument === null ? -1 : this.input(argument),
+      column: argument === null ? -1 : this.input(guarded(argument, filter)),
       argumentType: argument?.type ?? null,
       type,
       filterColumn,
@@ -454,6 +455,13 @@ class Grouping implements AggregateSink {
       throw sqlError('42803', message, positionsOfColumns.get(part) ?? -1)
     })
   }
+}
+
+/** The argument as it is computed: only for rows that pass the filter, because it may fail for others. */
+function guarded(argument: Expression, filter: Expression | null): Expression {
+  if (filter === null || argument.kind === 'column' || argument.kind === 'literal') return argument
+  const branches = [{ when: filter, then: argument }]
+  return { kind: 'case', branches, otherwise: null, type: argument.type }
 }
 
 function named(

@@ -48,6 +48,16 @@ describe('rows', () => {
   })
 })
 
+test('the argument of an aggregate is computed only for rows that pass its filter', async () => {
+  const db = await opened()
+  await db.execute(`CREATE TABLE t (id BIGINT PRIMARY KEY, d BIGINT);
+    CREATE MATERIALIZED VIEW v AS SELECT sum(10 / d) FILTER (WHERE d <> 0) AS s FROM t;
+    INSERT INTO t VALUES (1, 0), (2, 5), (3, NULL); FLUSH`)
+  expect((await db.query('SELECT s FROM v')).rows).toEqual([{ s: '2' }])
+  await db.execute('UPDATE t SET d = 2 WHERE id = 1; UPDATE t SET d = 0 WHERE id = 2; FLUSH')
+  expect((await db.query('SELECT s FROM v')).rows).toEqual([{ s: '5' }])
+})
+
 test('a database may be looked at as JSON', async () => {
   const db = await opened()
   const rejections: unknown[] = []

@@ -460,6 +460,7 @@ class Grouping implements AggregateSink {
 /** The argument as it is computed: only for rows that pass the filter, because it may fail for others. */
 function guarded(argument: Expression, filter: Expression | null): Expression {
   if (filter === null || argument.kind === 'column' || argument.kind === 'literal') return argument
+  // biome-ignore lint/suspicious/noThenProperty: the plan calls it so, and it is never awaited.
   const branches = [{ when: filter, then: argument }]
   return { kind: 'case', branches, otherwise: null, type: argument.type }
 }

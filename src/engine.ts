@@ -62,6 +62,7 @@ import { SnapshotReader } from './storage/snapshot-reader.ts'
 import { type StoreOptions, storeOptions } from './storage/store-options.ts'
 import type { Pin } from './storage/version/snapshot.ts'
 import { eachSst } from './storage/version/version.ts'
+import { CHUNK_ROWS } from './stream/chunk.ts'
 import { assertCodeGeneration } from './stream/expression.ts'
 import type { JobPlan } from './stream/plan.ts'
 import { checkKeySizes } from './stream/row-codec.ts'
@@ -94,7 +95,6 @@ export class Engine {
   private cache: BlockCache | null = null
   private blocks: ControlBlockSource | null = null
   private fetchBlocks: FetchFunction | null = null
-  private cacheBytes = 0
   private readonly snapshots = new Map<number, { readonly pin: Pin }>()
   private readonly subscriptions = new Map<number, Subscription>()
   private nextHandle = 1
@@ -132,7 +132,6 @@ export class Engine {
       workerFile: new URL(init.poolFile),
       youngGenerationMb: options.youngGenerationMb,
     })
-    this.cacheBytes = options.blockCacheBytes
     let store: LsmStore | null = null
     try {
       store = await LsmStore.open({
@@ -188,25 +187,26 @@ export class Engine {
         sharedBufferBytes: options.sharedBufferBytes,
         ringBytes: RING_BYTES,
         stateCacheBytes: options.stateCacheBytes,
-        chunkRows: 2048,
+        tailBytesMax: tailBytesOf(options),
+        chunkRows: CHUNK_ROWS,
         dmlBytesMax: DML_BYTES_MAX,
         recoveriesMax: 5,
         datasets: init.datasets,
       },
-      blockCache: () => this.renewCache(store),
+      blockCache: () => this.renewCache(store, options),
       fetch: (sst, want) => this.fetchBlocks!(sst, want),
       event: (event) => this.coordinatorEvent(event),
     })
   }
 
   /** A new cache for a new incarnation: the old one may hold pins of threads that died. */
-  private renewCache(store: LsmStore): SharedArrayBuffer {
-    const buffer = allocate(BlockCache.bytesFor(this.cacheBytes))
+  private renewCache(store: LsmStore, options: ResolvedOptions): SharedArrayBuffer {
+    const buffer = allocate(BlockCache.bytesFor(options.blockCacheBytes))
     const cache = new BlockCache(buffer, 'owner')
     this.cache = cache
     const fetch = fetchThroughCache(cache, (sst, want) => store.fetch(sst, want))
     this.fetchBlocks = fetch
-    this.blocks = new ControlBlockSource({ cache, tailBytesMax: TAIL_BYTES_MAX, fetch })
+    this.blocks = new ControlBlockSource({ cache, tailBytesMax: tailBytesOf(options), fetch })
     return buffer
   }
 
@@ -597,6 +597,11 @@ export class Engine {
   }
 }
 
+/** Indexes and filters that one thread keeps parsed: in proportion to the blocks that they lead to. */
+function tailBytesOf(options: ResolvedOptions): number {
+  return Math.min(TAIL_BYTES_MAX, Math.ceil(options.blockCacheBytes / 4))
+}
+
 /** A merge holds its inputs and outputs in memory, so its size follows the budget of the memtables. */
 function storeOptionsOf(options: ResolvedOptions): Partial<StoreOptions> {
   const { compaction } = storeOptions()
@@ -606,6 +611,7 @@ function storeOptionsOf(options: ResolvedOptions): Partial<StoreOptions> {
     ...(options.compaction
       ? {}
       : { subLevelsSoft: Number.POSITIVE_INFINITY, subLevelsHard: Number.POSITIVE_INFINITY }),
+    tailCacheBytes: bytes(tailBytesOf(options)),
     sharedBufferSoftBytes: bytes(Math.floor(budget / 2)),
     sharedBufferHardBytes: bytes(budget),
     blockBytes: bytes(options.blockBytes),

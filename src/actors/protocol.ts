@@ -30,6 +30,8 @@ export interface WorkerInit {
   readonly version: Version
   /** Sum of the caches of all state tables of this worker, bytes. */
   readonly stateCacheBytes: number
+  /** Parsed SST tails (indexes and filters) that this worker keeps, bytes. */
+  readonly tailBytesMax: number
   readonly chunkRows: number
   /** Columns made before the start, by name, for the replay connector: `name → table → column`. */
   readonly datasets: Readonly<Record<string, Dataset>>

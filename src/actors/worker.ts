@@ -16,8 +16,6 @@ import { EngineOperatorFactory } from './operator-factory.ts'
 import type { FromWorker, ToWorker, WorkerInit } from './protocol.ts'
 import { WorkerLoop, type WorkerStorage } from './worker-loop.ts'
 
-/** Parsed SST tails (indexes and filters) that one worker keeps. */
-const TAIL_BYTES_MAX = 32 * 1024 * 1024
 /** How long it spins before it sleeps: about what a wake-up costs. */
 const SPIN_MS = 0.04
 /** How long it stays away from Node's event loop, which ends threads and frees what ports hold. */
@@ -26,7 +24,7 @@ const SLICE_MS = 50
 function storageOf(init: WorkerInit): WorkerStorage {
   const blocks = new WorkerBlockSource({
     cache: new BlockCache(init.blockCache, 'reader'),
-    tailBytesMax: TAIL_BYTES_MAX,
+    tailBytesMax: init.tailBytesMax,
   })
   const { workerIndex, arena, version } = init
   const store = new WorkerStore({ workerIndex, arena, version, blocks })

@@ -32,6 +32,8 @@ export interface CoordinatorOptions {
   readonly sharedBufferBytes: number
   readonly ringBytes: number
   readonly stateCacheBytes: number
+  /** Parsed SST tails of each worker, bytes. */
+  readonly tailBytesMax: number
   readonly chunkRows: number
   /** Uncommitted DML batches that are kept for recovery. */
   readonly dmlBytesMax: number
@@ -700,6 +702,7 @@ export class Coordinator {
         arenaBytes: options.sharedBufferBytes,
         ringBytes: options.ringBytes,
         stateCacheBytes: options.stateCacheBytes,
+        tailBytesMax: options.tailBytesMax,
         chunkRows: options.chunkRows,
         blockCache: this.parts.blockCache(),
         version,

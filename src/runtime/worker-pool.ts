@@ -33,6 +33,7 @@ export interface WorkerPoolOptions {
   readonly ringBytes: number
   /** Caches of all state tables of all workers together, bytes. */
   readonly stateCacheBytes: number
+  readonly tailBytesMax: number
   readonly chunkRows: number
   readonly blockCache: SharedArrayBuffer
   readonly version: Version
@@ -89,6 +90,7 @@ export class WorkerPool {
         blockCache: options.blockCache,
         version: options.version,
         stateCacheBytes: Math.floor(options.stateCacheBytes / count),
+        tailBytesMax: options.tailBytesMax,
         chunkRows: options.chunkRows,
         datasets: options.datasets,
       }

@@ -54,11 +54,22 @@ export class ManualEnv extends VirtualEnv {
 
   /** Moves the clock, fires what is due, and lets everything settle. */
   async advance(ms: number): Promise<void> {
+    this.tick(ms)
+    await settled()
+  }
+
+  /** No timer fires any more. */
+  stop(): void {
+    this.waiting = []
+    this.setTimer = () => ({ cancel: () => undefined })
+  }
+
+  /** Moves the clock and fires what is due. */
+  tick(ms: number): void {
     this.clockMs += ms
     const due = this.waiting.filter(({ atMs }) => atMs <= this.clockMs)
     this.waiting = this.waiting.filter((entry) => !due.includes(entry))
     for (const { callback } of due) callback()
-    await settled()
   }
 }
 
@@ -245,6 +256,7 @@ export class Pipeline {
         sharedBufferBytes: 2 ** 20,
         ringBytes: 4096,
         stateCacheBytes: 2 ** 16,
+        tailBytesMax: 1 << 20,
         chunkRows: 16,
         dmlBytesMax: 2 ** 20,
         recoveriesMax: 3,

@@ -135,8 +135,11 @@ function encodeRows(name: string, description: TableDescription, rows: readonly 
   checkNames(name, description, rows)
   const columns = description.columns.map((column) => {
     const values = new Array<unknown>(rows.length)
+    // A column "constructor" is not what every object has by that name.
+    const isInherited = column.name in {}
     for (let row = 0; row < rows.length; row++) {
-      const value = column.hidden ? null : rows[row][column.name]
+      const isGiven = !isInherited || Object.hasOwn(rows[row], column.name)
+      const value = column.hidden || !isGiven ? null : rows[row][column.name]
       if (value === undefined || value === null) {
         if (column.notNull && !column.hidden) {
           throw new EngineError('NOT_NULL', `column ${column.name} of ${name} must not be null`, {
@@ -360,10 +363,16 @@ function toRows(columns: readonly ResultColumn[], chunks: readonly Uint8Array[])
   return rows
 }
 
+const PLAIN = { enumerable: true, configurable: true, writable: true }
+
 function toRow(columns: readonly ResultColumn[], data: readonly Column[], row: number): Row {
   const result: Row = {}
   for (let column = 0; column < columns.length; column++) {
-    result[columns[column].name] = valueAt(data[column], row)
+    const { name } = columns[column]
+    const value = valueAt(data[column], row)
+    // An assignment would set the prototype, or nothing.
+    if (name === '__proto__') Object.defineProperty(result, name, { value, ...PLAIN })
+    else result[name] = value
   }
   return result
 }

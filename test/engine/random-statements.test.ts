@@ -36,6 +36,21 @@ describe('rows', () => {
     expect((await db.query('SELECT * FROM t')).rows).toEqual([])
   })
 
+  test('columns may have the names that every object has', async () => {
+    const db = await opened()
+    await db.execute(`CREATE TABLE "a ""b" ("select" BIGINT PRIMARY KEY, "constructor" VARCHAR,
+      "toString" BIGINT, "__proto__" BIGINT)`)
+    const rows = [JSON.parse('{"select": 1, "__proto__": 7}'), { select: 2, constructor: 'c' }]
+    await db.table('a "b').insert(rows, { durable: true })
+    const found = (await db.query('SELECT * FROM "a ""b" ORDER BY 1')).rows
+    expect(
+      found.map((row) => Object.entries(row).map(([name, value]) => `${name}=${value}`)),
+    ).toEqual([
+      ['select=1', 'constructor=null', 'toString=null', '__proto__=7'],
+      ['select=2', 'constructor=c', 'toString=null', '__proto__=null'],
+    ])
+  })
+
   test('a primary key that is too large is refused, and the pipeline goes on', async () => {
     const db = await opened()
     await db.execute('CREATE TABLE t (s VARCHAR PRIMARY KEY, n BIGINT)')

@@ -70,6 +70,7 @@ if (session.at < Number(acknowledged)) {
 }
 session.db = db
 session.events = live.events
+if (session.at > marked) await db.table('progress').insert([{ i: session.at }])
 await session.check()
 say({ kind: 'running', at: session.at, tables: session.tables.size, views: session.views.size })
 for (let at = session.at + 1; at < steps.length; at++) {

@@ -165,6 +165,8 @@ export class Session {
         return await this.change(step)
       case 'flush':
         return await this.check()
+      case 'peek':
+        return await this.peek()
       case 'flushOnly':
         await this.db.flush()
         return
@@ -283,6 +285,21 @@ export class Session {
       const latest = await this.db.query(`SELECT * FROM ${name}`, [], { visibility: 'latest' })
       this.compare(canonicalRows(latest.rows, columns), rows, `${name} latest and committed`)
       await this.checkFollowers(name, rows)
+    }
+    await snapshot.release()
+  }
+
+  /** Between flushes too, every view is its query at each epoch. */
+  async peek() {
+    this.tell('-- a look at the newest epoch')
+    const snapshot = await this.db.snapshot()
+    for (const { name, columns, sql } of this.views.values()) {
+      const read = async (query) => canonicalRows((await snapshot.query(query)).rows, columns)
+      this.compare(
+        await read(`SELECT * FROM ${name}`),
+        await read(sql),
+        `${name} in between: ${sql}`,
+      )
     }
     await snapshot.release()
   }

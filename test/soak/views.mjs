@@ -197,8 +197,11 @@ function joined(random, prefix, left, right) {
   const atLeft = (name) => `l.${name}`
   const atRight = (name) => `r.${name}`
   const conditions = on.map(([a, b]) => `l.${a} = r.${b}`)
-  const residual = random.chance(0.3)
-  if (residual) conditions.push(condition(random, random.pick([left]), atLeft))
+  if (random.chance(0.2)) conditions.push(condition(random, left, atLeft))
+  if (random.chance(0.2)) {
+    const [a, b] = joinable(random, left, right)[0]
+    conditions.push(`l.${a} ${random.pick(['<', '<=', '<>', '>='])} r.${b}`)
+  }
   const where = random.chance(0.4) ? ` WHERE ${condition(random, right, atRight)}` : ''
   const from = `FROM ${left.name} l JOIN ${right.name} r ON ${conditions.join(' AND ')}${where}`
   const inputs = [...new Set([left.name, right.name])]
@@ -274,6 +277,17 @@ function windows(random, prefix, relation) {
   }
 }
 
+/** One side of a join may be a query itself, a join or an aggregate too. */
+function inlined(random, prefix, left, right) {
+  const shape = random.pick([grouped, joined, projection, nested])
+  const inner = shape(random, `${prefix}s`, left, random.pick([left, right]))
+  if (inner === null || !inner.columns.some(exact)) return null
+  const query = { ...inner, name: `(${inner.sql})`, scale: left.scale }
+  const sides = random.chance(0.5) ? [query, right] : [right, query]
+  const made = joined(random, prefix, ...sides)
+  return made === null ? null : { ...made, inputs: [...new Set([...inner.inputs, right.name])] }
+}
+
 /**
  * A random view over these relations: `{ sql, duck, columns, inputs, rows }`; `rows` is a guess of its size.
  */
@@ -286,6 +300,7 @@ export function randomView(random, name, relations) {
       [2, nested],
       [2, windows],
       [4, joined],
+      [2, inlined],
     ])
     const made = shape(random, `${name}_`, relation, random.pick(relations))
     if (made === null) continue

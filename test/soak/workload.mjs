@@ -193,6 +193,7 @@ class Generator {
       [4, () => this.drop()],
       [2, () => this.recreate()],
       [3, () => this.together()],
+      [this.reads ? 6 : 0, () => ({ do: 'peek' })],
       [this.reads ? 3 : 0, () => ({ do: 'hold', id: this.held++ })],
       [this.reads ? 3 : 0, () => ({ do: 'checkHeld', release: random.chance(0.7) })],
       [this.reads ? 3 : 0, () => this.subscribe()],

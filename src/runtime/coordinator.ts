@@ -12,7 +12,6 @@ import { type Epoch, nextEpoch, type TableId } from '../common/ids.ts'
 import type { FetchFunction } from '../storage/cache/block-sources.ts'
 import type { LsmStore } from '../storage/lsm-store.ts'
 import type { SealedRun } from '../storage/state-store.ts'
-import type { VersionDelta } from '../storage/version/delta.ts'
 import type { SstMeta } from '../storage/version/version.ts'
 import type { Barrier } from '../stream/message.ts'
 import type { JobPlan } from '../stream/plan.ts'
@@ -20,6 +19,9 @@ import type { SplitOffset } from '../stream/source.ts'
 import { ChangeFeed, type Subscription } from './change-feed.ts'
 import { CheckpointStats } from './checkpoint-stats.ts'
 import { DmlLog } from './dml-log.ts'
+import { EpochWaiters } from './epoch-waiters.ts'
+import { LiveRuns, type VersionNews } from './live-runs.ts'
+import { SourceOffsets } from './source-offsets.ts'
 import { type SpawnWorker, WorkerPool } from './worker-pool.ts'
 
 export interface CoordinatorOptions {
@@ -72,20 +74,6 @@ interface InFlightBarrier {
   readonly sourcesDone: Map<number, number>
 }
 
-interface Waiter {
-  epoch: Epoch
-  /** Waits for a catalog change, which a recovery takes back. */
-  readonly ddl: boolean
-  readonly resolve: (epoch: Epoch) => void
-  readonly reject: (error: EngineError) => void
-}
-
-/** What one worker is told of a new version. */
-interface Release {
-  readonly delta: VersionDelta
-  readonly runs: readonly number[]
-}
-
 interface CatalogChange {
   readonly catalog: unknown
   /** Committed with the first checkpoint of a later epoch: the new job's first state goes with it. */
@@ -126,17 +114,8 @@ export class Coordinator {
   private commitTail: Promise<unknown> = Promise.resolve()
 
   private pendingRuns: SealedRun[] = []
-  private pendingOffsets: Record<string, SplitOffset> = {}
-  private committedOffsets: Record<string, string> = {}
-  /** Runs that are collected but not in the version: what a read at the latest epoch adds to it. */
-  private liveRuns: SealedRun[] = []
-  private liveRunBytes = 0
-  /** Reads at the latest epoch that are under way, each as the number of versions made before it began. */
-  private readonly runPins = new Set<{ readonly versionsBefore: number }>()
-  private versionsMade = 0
-  /** Versions, with the runs that are in them, that such reads keep from the workers; in order. */
-  private heldReleases: { readonly number: number; readonly perWorker: readonly Release[] }[] = []
-
+  private readonly offsets = new SourceOffsets()
+  private readonly liveRuns: LiveRuns
   private startJobs: number[] = []
   private stopJobs: number[] = []
   private catalogChange: CatalogChange | null = null
@@ -147,9 +126,10 @@ export class Coordinator {
     readonly resolve: () => void
     readonly reject: (error: EngineError) => void
   } | null = null
-  private waiters: Waiter[] = []
-  /** Wait until their epoch is collected. */
-  private settlers: Waiter[] = []
+  /** For their epoch's commit. */
+  private readonly flushes = new EpochWaiters()
+  /** For their epoch to be collected. */
+  private readonly settlers = new EpochWaiters()
   private ddl: Promise<unknown> = Promise.resolve()
 
   private paused = false
@@ -171,14 +151,17 @@ export class Coordinator {
     this.feed = new ChangeFeed((tableId, on) =>
       this.pool?.postAll({ kind: 'subscribe', tableId, on }),
     )
-    this.store.onVersion((delta, released) => this.versionChanged(delta, released))
+    this.liveRuns = new LiveRuns((news) => this.tellVersion(news))
+    this.store.onVersion((delta, released) =>
+      this.liveRuns.versionChanged({ delta, released }, this.pool !== null),
+    )
   }
 
   /** Starts the threads and the jobs that the catalog names. */
   async start(jobs: readonly JobPlan[]): Promise<void> {
     assert(this.phase === 'idle', 'a coordinator starts once')
     for (const job of jobs) this.jobs.set(job.jobId, job)
-    this.rememberOffsets()
+    this.offsets.reset(this.store.version.offsets)
     await this.startPool()
     this.phase = 'running'
     this.scheduleTick()
@@ -200,7 +183,7 @@ export class Coordinator {
   }
 
   get bufferedBytes(): number {
-    return this.liveRunBytes
+    return this.liveRuns.bytes
   }
 
   /** Some job reads a source. */
@@ -260,17 +243,8 @@ export class Coordinator {
     }
   }
 
-  /** Offsets of sources that no job reads any more, to be taken away: with the catalog, neither before nor after it. */
-  private forgottenOffsets(): Record<string, null> {
-    const read = new Set<string>()
-    for (const { sourceId } of this.sources()) read.add(String(sourceId))
-    const forgotten: Record<string, null> = {}
-    for (const key of Object.keys(this.committedOffsets)) {
-      if (read.has(key.slice(0, key.indexOf('/')))) continue
-      forgotten[key] = null
-      delete this.committedOffsets[key]
-    }
-    return forgotten
+  private *sourceIds(): Generator<number> {
+    for (const { sourceId } of this.sources()) yield sourceId
   }
 
   /** Whose positions are kept: sources, with how many actors read them, and the row counters of tables. */
@@ -357,10 +331,9 @@ export class Coordinator {
   /** Resolves when everything accepted so far can be read at the latest epoch. */
   async settle(): Promise<void> {
     await this.ready()
-    await new Promise<void>((resolve, reject) => {
-      this.settlers.push({ epoch: this.opened, ddl: false, resolve: () => resolve(), reject })
-      this.inject()
-    })
+    const settled = this.settlers.wait(this.opened)
+    this.inject()
+    await settled
   }
 
   /** The worker that takes the table's rows. @throws SQL_UNDEFINED_TABLE */
@@ -385,10 +358,9 @@ export class Coordinator {
   }
 
   private checkpoint(ddl: boolean): Promise<Epoch> {
-    return new Promise((resolve, reject) => {
-      this.waiters.push({ epoch: this.opened, ddl, resolve, reject })
-      this.wantCheckpoint()
-    })
+    const committed = this.flushes.wait(this.opened, ddl)
+    this.wantCheckpoint()
+    return committed
   }
 
   /** Group commit: while a checkpoint is under way, further wishes share the next one. */
@@ -495,14 +467,11 @@ export class Coordinator {
     assert(barrier.epoch > this.collectedEpoch, 'epochs are collected in order')
     this.collectedEpoch = barrier.epoch
     this.stats.collected(entry.openedMs, entry.injectedMs, this.env.monotonicMs())
-    for (const run of entry.runs) {
-      this.pendingRuns.push(run)
-      this.liveRuns.push(run)
-      this.liveRunBytes += run.byteCount
-    }
-    Object.assign(this.pendingOffsets, entry.offsets)
+    this.pendingRuns.push(...entry.runs)
+    this.liveRuns.add(entry.runs)
+    this.offsets.collected(entry.offsets)
     this.sourcesDone = entry.sourcesDone
-    this.settlers = served(this.settlers, barrier.epoch, barrier.epoch)
+    this.settlers.serve(barrier.epoch, barrier.epoch)
     this.applyBackPressure()
     if (barrier.checkpoint) this.commit(entry)
     else if (this.checkpointWanted && this.checkpointsInFlight === 0) this.inject()
@@ -516,10 +485,10 @@ export class Coordinator {
     const input = {
       epoch,
       runs: this.pendingRuns,
-      offsets: this.changedOffsets(),
+      offsets: this.offsets.takeChanged(),
       ...(change === null ? {} : { catalog: change.catalog, droppedTables: change.droppedTables }),
     }
-    if (change !== null) Object.assign(input.offsets, this.forgottenOffsets())
+    if (change !== null) Object.assign(input.offsets, this.offsets.takeForgotten(this.sourceIds()))
     this.pendingRuns = []
     if (change !== null) this.catalogChange = null
     const done = this.store.commit(input).then(
@@ -539,30 +508,10 @@ export class Coordinator {
   private committed(epoch: Epoch, committedEpoch: Epoch): void {
     this.dml.committed(epoch)
     this.feed.committed(epoch)
-    this.waiters = served(this.waiters, epoch, committedEpoch)
+    this.flushes.serve(epoch, committedEpoch)
     if (this.phase !== 'running' && this.phase !== 'closing') return
-    const wanted = this.checkpointWanted || this.waiters.length > 0 || this.dml.isFull
+    const wanted = this.checkpointWanted || !this.flushes.isEmpty || this.dml.isFull
     if (wanted && this.checkpointsInFlight === 0) this.wantCheckpoint()
-  }
-
-  /** Offsets that differ from the committed ones; only those are spelled in the commit. */
-  private changedOffsets(): Record<string, SplitOffset | null> {
-    const changed: Record<string, SplitOffset | null> = {}
-    for (const [key, offset] of Object.entries(this.pendingOffsets)) {
-      const text = JSON.stringify(offset)
-      if (this.committedOffsets[key] === text) continue
-      this.committedOffsets[key] = text
-      changed[key] = offset
-    }
-    this.pendingOffsets = {}
-    return changed
-  }
-
-  private rememberOffsets(): void {
-    this.committedOffsets = {}
-    for (const [key, offset] of Object.entries(this.store.version.offsets)) {
-      this.committedOffsets[key] = JSON.stringify(offset)
-    }
   }
 
   /** A bounded source's end forces the last checkpoint; once it is committed, that is an event. */
@@ -590,7 +539,7 @@ export class Coordinator {
     const limit = this.options.sharedBufferBytes / 2
     let arenaBytes = 0
     for (const metrics of this.workerMetrics) arenaBytes += metrics?.arenaBytes ?? 0
-    const buffered = Math.max(this.liveRunBytes, arenaBytes)
+    const buffered = Math.max(this.liveRuns.bytes, arenaBytes)
     if (buffered > limit / 2) this.checkpointWanted = true
     // Too many sub-levels are as bad as too many bytes: reads and memory grow with them.
     const pause = buffered > limit || this.store.pressure === 'stop'
@@ -607,55 +556,20 @@ export class Coordinator {
   // ---- versions and runs ---------------------------------------------------------------------
 
   /**
-   * The version and the uncommitted runs for a read at the latest collected epoch. Until `release` the
-   * workers do not get the runs' slabs back.
+   * The uncommitted runs for a read at the latest collected epoch, over the version of now. Until `release`
+   * the workers do not get the runs' slabs back.
    */
   pinLatest(): { readonly epoch: Epoch; readonly runs: readonly SealedRun[]; release(): void } {
-    const pin = { versionsBefore: this.versionsMade }
-    this.runPins.add(pin)
-    return {
-      epoch: this.latestEpoch,
-      runs: this.liveRuns.slice(),
-      release: () => {
-        if (this.runPins.delete(pin)) this.tellHeldVersions()
-      },
-    }
+    return { epoch: this.latestEpoch, ...this.liveRuns.pin() }
   }
 
-  /** Those that no read waits for: a read that began after a version does not use the runs that are in it. */
-  private tellHeldVersions(): void {
-    let oldestPin = Number.POSITIVE_INFINITY
-    for (const { versionsBefore } of this.runPins) oldestPin = Math.min(oldestPin, versionsBefore)
-    while (this.heldReleases.length > 0 && this.heldReleases[0].number <= oldestPin) {
-      this.tellVersion(this.heldReleases.shift()!.perWorker)
-    }
-  }
-
-  private versionChanged(
-    delta: VersionDelta,
-    released: readonly { readonly workerIndex: number; readonly runId: number }[],
-  ): void {
-    const pool = this.pool
-    if (released.length > 0) {
-      const gone = new Set(released.map((run) => `${run.workerIndex}/${run.runId}`))
-      this.liveRuns = this.liveRuns.filter((run) => !gone.has(`${run.workerIndex}/${run.runId}`))
-      this.liveRunBytes = this.liveRuns.reduce((sum, run) => sum + run.byteCount, 0)
-    }
+  private tellVersion({ delta, released }: VersionNews): void {
+    const { pool } = this
     if (pool === null) return
-    const perWorker = Array.from({ length: pool.workerCount }, (_, worker) => ({
-      delta,
-      runs: released.filter((run) => run.workerIndex === worker).map((run) => run.runId),
-    }))
-    // Order matters to the workers, so that a held version holds those behind it too.
-    this.versionsMade++
-    this.heldReleases.push({ number: this.versionsMade, perWorker })
-    this.tellHeldVersions()
-  }
-
-  private tellVersion(perWorker: readonly Release[]): void {
-    perWorker.forEach(({ delta, runs }, worker) => {
-      this.pool?.post(worker, { kind: 'version', delta, releasedRuns: runs })
-    })
+    for (let worker = 0; worker < pool.workerCount; worker++) {
+      const own = released.filter((run) => run.workerIndex === worker)
+      pool.post(worker, { kind: 'version', delta, releasedRuns: own.map((run) => run.runId) })
+    }
   }
 
   /** Blocks for a worker: an outage of the store is waited out, for the operator can do nothing else. */
@@ -730,10 +644,11 @@ export class Coordinator {
     for (const { tableId, batch } of this.dml.replay(this.opened)) {
       pool.post(this.workerOf(tableId), { kind: 'dml', tableId, batch })
     }
-    for (const waiter of [...this.waiters, ...this.settlers]) waiter.epoch = this.opened
+    this.flushes.moveTo(this.opened)
+    this.settlers.moveTo(this.opened)
     // Who waits for a row's durability, or for room in the log, waits for the next checkpoint.
-    if (this.waiters.length > 0 || !this.dml.isEmpty) this.checkpointWanted = true
-    if (this.settlers.length > 0) this.inject()
+    if (!this.flushes.isEmpty || !this.dml.isEmpty) this.checkpointWanted = true
+    if (!this.settlers.isEmpty) this.inject()
   }
 
   private forgetThreads(): void {
@@ -827,10 +742,7 @@ export class Coordinator {
     this.timer?.cancel()
     this.inFlight.length = 0
     this.pendingRuns = []
-    this.pendingOffsets = {}
-    this.liveRuns = []
-    this.liveRunBytes = 0
-    this.heldReleases = []
+    this.liveRuns.forget()
     this.checkpointsInFlight = 0
     this.startJobs = []
     this.stopJobs = []
@@ -838,13 +750,10 @@ export class Coordinator {
     this.exhaustion = null
     this.paused = false
     this.feed.forget()
-    this.rememberOffsets()
+    this.offsets.reset(this.store.version.offsets)
     if (this.catalogChange === null) return
     this.catalogChange = null
-    const refusal = refusalOf(error)
-    const waiters = this.waiters
-    this.waiters = waiters.filter((waiter) => !waiter.ddl)
-    for (const waiter of waiters) if (waiter.ddl) waiter.reject(refusal)
+    this.flushes.rejectDdl(refusalOf(error))
   }
 
   /** The end, with its reason: nothing is acknowledged any more. */
@@ -863,10 +772,8 @@ export class Coordinator {
   private refuseAll(error: EngineError): void {
     this.dml.fail(error)
     this.feed.fail(error)
-    const waiters = [...this.waiters, ...this.settlers]
-    this.waiters = []
-    this.settlers = []
-    for (const waiter of waiters) waiter.reject(error)
+    this.flushes.rejectAll(error)
+    this.settlers.rejectAll(error)
     this.deployment?.reject(error)
     this.deployment = null
   }
@@ -907,14 +814,4 @@ function refusalOf(error: EngineError): EngineError {
   return new EngineError('RECOVERING', 'the pipeline recovered; run the statement again', {
     cause: error,
   })
-}
-
-/** Resolves those whose epoch has come; returns the others. */
-function served(waiters: readonly Waiter[], epoch: Epoch, answer: Epoch): Waiter[] {
-  const waiting: Waiter[] = []
-  for (const waiter of waiters) {
-    if (waiter.epoch <= epoch) waiter.resolve(answer)
-    else waiting.push(waiter)
-  }
-  return waiting
 }

@@ -142,7 +142,9 @@ export class WorkerLoop {
 
   private work(): Wait {
     const { exchange } = this.options
-    let progress = false
+    // Rings before the port: whatever another worker did because of a message of the control thread, what the control
+    // thread said to this worker before that is there by then.
+    let progress = this.phase === 'running' && exchange.receive()
     for (let message = this.options.receive(); message; message = this.options.receive()) {
       if (message.kind === 'stop') this.phase = 'stopped'
       if (this.phase !== 'running') continue
@@ -151,7 +153,6 @@ export class WorkerLoop {
     }
     if (this.phase === 'stopped') return STOPPED
     if (this.phase === 'failed') return ASLEEP
-    progress = exchange.receive() || progress
     const more = this.runActors()
     this.sendRequests()
     exchange.flush()

@@ -12,6 +12,7 @@ import { loadParser } from '../../src/sql/parser.ts'
 import { INSERT } from '../../src/stream/chunk.ts'
 import { Dice } from '../actors/simulation.ts'
 import { World } from '../storage/store-fixture.ts'
+import { endOf } from './fake-workers.ts'
 import { rowsOf, SimulatedEngine } from './simulated-engine.ts'
 
 const SEEDS = Number(process.env['TUSSOCK_SEEDS'] ?? 12)
@@ -336,13 +337,39 @@ class History {
     }
   }
 
+  /** Statements of all kinds at once; resolves when all have ended, as they may when the database closes. */
+  private async busy(): Promise<void> {
+    const { engine } = this
+    const { coordinator } = engine
+    const ends: (string | Promise<string>)[] = [
+      endOf(coordinator.flush()),
+      endOf(coordinator.settle()),
+      endOf(engine.subscribe('t').then((subscription) => subscription.next())),
+      endOf(engine.execute('CREATE TABLE other (a BIGINT)')),
+      endOf(engine.execute('DROP TABLE other')),
+    ]
+    for (let id = 0; id < 3; id++) {
+      const end = await endOf(engine.change(`INSERT INTO t VALUES (${id}, 1, 1)`))
+      ends.push(end)
+      if (end === 'done') this.model.t.set(id, { g: 1, v: 1 })
+    }
+    for (const end of await Promise.all(ends)) {
+      expect(['done', 'CLOSED', 'RECOVERING', 'SQL_UNDEFINED_TABLE', 'SQL_DUPLICATE']).toContain(
+        end,
+      )
+    }
+  }
+
   /** A clean end, or the process is gone: then what was not said to be durable may be gone, too, from some point on. */
   private async restart(): Promise<void> {
     const { engine } = this
     const closes = this.dice.next(2) === 0
     if (closes) {
       this.log.push('close')
+      const busy = this.busy()
+      for (let turn = this.dice.next(20); turn > 0; turn--) await engine.turn()
       await engine.until(engine.coordinator.close(1e9))
+      await engine.until(busy)
       await engine.until(engine.store.close())
     } else {
       this.log.push('crash')

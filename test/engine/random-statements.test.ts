@@ -51,6 +51,15 @@ describe('rows', () => {
     ])
   })
 
+  test('a long list of rows beyond ASCII takes no longer for each row', async () => {
+    const db = await opened()
+    await db.execute('CREATE TABLE t (id BIGINT PRIMARY KEY, s VARCHAR, n BIGINT)')
+    const rows = Array.from({ length: 15_000 }, (_, i) => `(${i}, 'é😀${i}', ${i % 7})`)
+    await db.execute(`INSERT INTO t VALUES ${rows.join(', ')}; FLUSH`)
+    const { rows: found } = await db.query('SELECT count(*) AS c, sum(length(s)) AS l FROM t')
+    expect(found).toEqual([{ c: 15_000n, l: 93_890n }])
+  }, 20_000)
+
   test('a primary key that is too large is refused, and the pipeline goes on', async () => {
     const db = await opened()
     await db.execute('CREATE TABLE t (s VARCHAR PRIMARY KEY, n BIGINT)')

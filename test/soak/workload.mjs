@@ -167,7 +167,7 @@ class Generator {
     const count = random.weighted([
       [5, random.int(1, 4)],
       [3, random.int(5, 40)],
-      [this.scale > 1 ? 4 : 0, random.int(100, 1500)],
+      [this.scale > 1 ? 4 : 0, random.int(100, 75 * this.scale)],
     ])
     const rows = Array.from({ length: count }, () => randomRow(random, table))
     const how = random.weighted([

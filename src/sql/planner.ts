@@ -13,6 +13,7 @@
  * planInsert / planDml(statement, catalog, parameters)           // query-planner.ts
  * ```
  */
+import { EngineError } from '../common/errors.ts'
 import type { JobPlan } from '../stream/plan.ts'
 import type { Field } from '../stream/schema.ts'
 import type { ColumnAst, Name, SelectAst, StatementAst, StatementOf } from './ast.ts'
@@ -56,6 +57,20 @@ export function planJob(statement: CreateStatement, catalog: Catalog): JobResult
     const hint = 'drop it first, or write IF NOT EXISTS'
     throw sqlError('42P07', `${shown} already exists`, statement.name.position, hint)
   }
+  const result = resultOf(statement, catalog)
+  if (isDeeperThan(result.plan, LEVELS_MAX)) {
+    throw new EngineError('SQL_UNSUPPORTED', 'the statement is nested too deeply', {
+      context: {
+        sqlState: '54001',
+        position: statement.name.position,
+        hint: 'build it from several views',
+      },
+    })
+  }
+  return result
+}
+
+function resultOf(statement: CreateStatement, catalog: Catalog): JobResult {
   switch (statement.kind) {
     case 'create-source':
       return createSource(statement, catalog)
@@ -66,6 +81,25 @@ export function planJob(statement: CreateStatement, catalog: Catalog): JobResult
     case 'create-sink':
       return createSink(statement, catalog)
   }
+}
+
+/** Of objects in each other, two for each expression: what is kept of a plan is written and read by recursion. */
+const LEVELS_MAX = 2000
+
+/** Level by level, without recursion. */
+function isDeeperThan(plan: JobPlan | null, levels: number): boolean {
+  let objects = new Set<object>(plan === null ? [] : [plan])
+  for (let level = 0; objects.size > 0; level++) {
+    if (level > levels) return true
+    const below = new Set<object>()
+    for (const item of objects) {
+      for (const value of Object.values(item)) {
+        if (typeof value === 'object' && value !== null) below.add(value)
+      }
+    }
+    objects = below
+  }
+  return false
 }
 
 function kindOf(statement: CreateStatement): CatalogObject['kind'] {

@@ -72,6 +72,16 @@ describe('rows', () => {
   })
 })
 
+test('a view that is nested too deeply is refused, and the database goes on', async () => {
+  const db = await opened()
+  await db.execute('CREATE TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t VALUES (1); FLUSH')
+  const view = (name: string, terms: number): string =>
+    `CREATE MATERIALIZED VIEW ${name} AS SELECT id ${'+ 1 '.repeat(terms)} AS x FROM t`
+  expect(await codeOf(db.execute(view('deep', 2900)))).toBe('SQL_UNSUPPORTED')
+  await db.execute(view('less', 900))
+  expect((await db.query('SELECT * FROM less')).rows).toEqual([{ x: 901n }])
+})
+
 test('the argument of an aggregate is computed only for rows that pass its filter', async () => {
   const db = await opened()
   await db.execute(`CREATE TABLE t (id BIGINT PRIMARY KEY, d BIGINT);

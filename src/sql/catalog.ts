@@ -3,10 +3,11 @@
  * Every change gives a new catalog; ids only grow and are never given again.
  */
 
+import { didYouMean } from '../common/did-you-mean.ts'
 import type { JobPlan, StateTableSpec } from '../stream/plan.ts'
 import type { DataType } from '../stream/schema.ts'
 import type { Name, ObjectKind, Properties } from './ast.ts'
-import { didYouMean, sqlError } from './sql-error.ts'
+import { sqlError } from './sql-error.ts'
 
 export interface CatalogColumn {
   readonly name: string

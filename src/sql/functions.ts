@@ -1,9 +1,10 @@
 /** The built-in functions as SQL names them: which arguments they take and what they give. */
+import { didYouMean } from '../common/did-you-mean.ts'
 import type { AggregateFunction, Expression, ScalarFunction } from '../stream/plan.ts'
 import { type DataType, typeName } from '../stream/schema.ts'
 import { type Bound, castTo, coerce, mismatch, unify } from './binder.ts'
 import { isDateLike, isInteger, isNumber } from './coercion.ts'
-import { didYouMean, sqlError, unsupported } from './sql-error.ts'
+import { sqlError, unsupported } from './sql-error.ts'
 
 const AGGREGATES = ['count', 'sum', 'min', 'max', 'avg']
 /** PostgreSQL has them; known so that the error says "not yet" and not "no such function". */

@@ -2,6 +2,7 @@
  * Statements that run once: SELECT → the same operators as streaming, over scans of a snapshot;
  * INSERT, UPDATE, DELETE → a query for the rows concerned. Pure; `runtime/query.ts` runs the plans.
  */
+import { didYouMean } from '../common/did-you-mean.ts'
 import type {
   ExchangePlan,
   Expression,
@@ -19,7 +20,7 @@ import { column, conjuncts, filter, type LogicalPlan, project } from './logical.
 import { optimize } from './optimizer.ts'
 import { Scope } from './scope.ts'
 import { bindSelect } from './select-binder.ts'
-import { didYouMean, sqlError, unsupported } from './sql-error.ts'
+import { sqlError, unsupported } from './sql-error.ts'
 
 export interface QueryPlan {
   /** Each fragment stands behind those that feed it. */

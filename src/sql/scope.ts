@@ -1,6 +1,7 @@
 /** The columns that names may mean at one place of a query. */
+import { didYouMean } from '../common/did-you-mean.ts'
 import type { DataType } from '../stream/schema.ts'
-import { didYouMean, sqlError, unsupported } from './sql-error.ts'
+import { sqlError, unsupported } from './sql-error.ts'
 
 export interface ScopeColumn {
   /** Null for a relation without a name. */

@@ -13,6 +13,7 @@ import { type Catalog, type CatalogObject, getObject } from './sql/catalog.ts'
 import { explainStatement } from './sql/explain-statement.ts'
 import { loadParser, parseScript } from './sql/parser.ts'
 import { planQuery } from './sql/query-planner.ts'
+import { tokenize } from './sql/tokenizer.ts'
 import { Chunk } from './stream/chunk.ts'
 import { typeName } from './stream/schema.ts'
 import { columnFromValues } from './stream/values.ts'
@@ -96,10 +97,27 @@ export function isRead(statement: StatementAst): boolean {
   return ['select', 'explain', 'show', 'describe'].includes(statement.kind)
 }
 
-/** True when every statement of the script only reads. @throws SQL_SYNTAX */
-export async function onlyReads(script: string): Promise<boolean> {
+/** One statement of a script. */
+export interface ScriptPart {
+  readonly text: string
+  /** Where it begins in the script. */
+  readonly position: number
+  readonly reads: boolean
+}
+
+/** @throws SQL_SYNTAX, SQL_UNSUPPORTED, SQL_TYPE for the first statement that cannot be read */
+export async function scriptParts(script: string): Promise<ScriptPart[]> {
   await loadParser()
-  return parseScript(script).every(isRead)
+  return parseScript(script).map((statement) => {
+    const { text, position } = statement
+    return { text, position, reads: isRead(statement) }
+  })
+}
+
+/** True when the text ends with the `;` of a statement: not one inside a string or a comment. */
+export function endsStatement(text: string): boolean {
+  const last = tokenize(text).at(-1)
+  return last?.kind === 'symbol' && last.text === ';'
 }
 
 /** @throws SQL_UNSUPPORTED for what is no read. */

@@ -52,7 +52,7 @@ export class ReaderEngine {
     const parsing = loadParser()
     const objects = await openObjectStore(init.url, this.env, { deadlineMs: PATIENCE_MS })
     try {
-      const { version, databaseId } = await readStore(objects)
+      const { version, databaseId } = await readStore(objects, init.url)
       const buffer = allocate(BlockCache.bytesFor(init.options.blockCacheBytes))
       const cache = new BlockCache(buffer, 'owner')
       const fetcher = new Fetcher({

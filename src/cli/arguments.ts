@@ -7,7 +7,7 @@ export const storeArgument = {
     type: 'string',
     default: './tussock-data',
     valueHint: 'url',
-    description: 'memory://, a folder, or s3://bucket/prefix?endpoint=…&pathStyle=true',
+    description: 'a folder, memory://, or s3://bucket/prefix?endpoint=…',
   },
 } as const
 
@@ -36,12 +36,17 @@ export const engineArguments = {
 } as const
 
 /** A whole number, with `_` and exponents allowed (1_000_000, 1e6). @throws OPTION_INVALID */
-export function wholeNumber(name: string, text: string): number {
+export function wholeNumber(name: string, text: string, least = 0): number {
   const value = Number(text.replaceAll('_', ''))
-  if (text.trim() === '' || !Number.isSafeInteger(value)) {
-    throw new EngineError('OPTION_INVALID', `--${name} takes a whole number, not '${text}'`, {
-      context: { option: name },
-    })
+  if (text.trim() === '' || !Number.isSafeInteger(value) || value < least) {
+    const bound = least === 0 ? '' : ` from ${least}`
+    throw new EngineError(
+      'OPTION_INVALID',
+      `--${name} takes a whole number${bound}, not '${text}'`,
+      {
+        context: { option: name },
+      },
+    )
   }
   return value
 }
@@ -50,9 +55,13 @@ export function wholeNumber(name: string, text: string): number {
 export function oneOf<T extends string>(name: string, text: string, choices: readonly T[]): T {
   const found = choices.find((choice) => choice === text)
   if (found !== undefined) return found
-  throw new EngineError('OPTION_INVALID', `--${name} takes ${choices.join(', ')}, not '${text}'`, {
-    context: { option: name },
-  })
+  throw new EngineError(
+    'OPTION_INVALID',
+    `--${name} takes ${choices.slice(0, -1).join(', ')} or ${choices[choices.length - 1]}, not '${text}'`,
+    {
+      context: { option: name },
+    },
+  )
 }
 
 export function engineOptions(args: Readonly<Record<string, unknown>>): OpenOptions {

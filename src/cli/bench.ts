@@ -13,17 +13,41 @@ const nexmark = defineCommand({
   meta: {
     name: 'nexmark',
     description:
-      'A Nexmark query, measured. Example: tussock bench nexmark --query q3 --events 1000000 --json',
+      'Measures a Nexmark query. Example: tussock bench nexmark --query q3 --events 1000000 --json',
   },
   args: {
-    query: { type: 'string', default: 'q3', description: 'q1, q3, q4 or q5w' },
-    events: { type: 'string', default: '1000000', description: 'events of all three tables' },
-    seed: { type: 'string', default: '42', description: 'of the generator' },
-    input: { type: 'string', default: 'replay', description: 'replay, rows or generate' },
-    sink: { type: 'string', default: 'view', description: 'view or blackhole' },
-    store: { type: 'string', description: 'a store URL (default: a folder that is removed)' },
-    'events-per-second': { type: 'string', default: '0', description: 'pace; 0: no limit' },
-    repeat: { type: 'string', default: '1', description: 'runs; the median is printed last' },
+    query: { type: 'string', default: 'q3', valueHint: 'name', description: 'q1, q3, q4 or q5w' },
+    events: {
+      type: 'string',
+      default: '1000000',
+      valueHint: 'n',
+      description: 'events of all three tables',
+    },
+    seed: { type: 'string', default: '42', valueHint: 'n', description: 'of the generator' },
+    input: {
+      type: 'string',
+      default: 'replay',
+      valueHint: 'way',
+      description: 'replay, rows or generate',
+    },
+    sink: { type: 'string', default: 'view', valueHint: 'end', description: 'view or blackhole' },
+    store: {
+      type: 'string',
+      valueHint: 'url',
+      description: 'a store URL (default: a folder that is removed)',
+    },
+    'events-per-second': {
+      type: 'string',
+      default: '0',
+      valueHint: 'n',
+      description: 'pace; 0: no limit',
+    },
+    repeat: {
+      type: 'string',
+      default: '1',
+      valueHint: 'n',
+      description: 'runs; the median is printed last',
+    },
     ...engineArguments,
     json: { type: 'boolean', description: 'one JSON line a run' },
   },
@@ -31,14 +55,15 @@ const nexmark = defineCommand({
     try {
       const query = oneOf('query', args.query, Object.keys(QUERIES) as QueryName[])
       const runs: NexmarkResult[] = []
-      for (let run = 0; run < wholeNumber('repeat', args.repeat); run++) {
+      const repeat = wholeNumber('repeat', args.repeat, 1)
+      for (let run = 0; run < repeat; run++) {
         const folder =
           args.store === undefined ? mkdtempSync(join(tmpdir(), 'tussock-bench-')) : null
         try {
           const result = await runNexmark({
             query,
-            events: wholeNumber('events', args.events),
-            seed: wholeNumber('seed', args.seed),
+            events: wholeNumber('events', args.events, 1),
+            seed: wholeNumber('seed', args.seed, -(2 ** 31)),
             input: oneOf('input', args.input, ['replay', 'rows', 'generate']),
             sink: oneOf('sink', args.sink, ['view', 'blackhole']),
             store: folder ?? args.store ?? 'memory://',
@@ -83,10 +108,14 @@ function printMedian(runs: readonly NexmarkResult[], json: boolean): void {
 const micro = defineCommand({
   meta: {
     name: 'micro',
-    description: 'The parts, one by one (mitata). Example: tussock bench micro --filter join',
+    description: 'Measures the parts, one by one. Example: tussock bench micro --filter join',
   },
   args: {
-    filter: { type: 'string', description: 'only benchmarks whose name holds this' },
+    filter: {
+      type: 'string',
+      valueHint: 'text',
+      description: 'only benchmarks whose name holds this',
+    },
     smoke: { type: 'boolean', description: 'run each once, measure nothing' },
     json: { type: 'boolean', description: 'one JSON line a benchmark' },
   },
@@ -108,7 +137,7 @@ const micro = defineCommand({
 export const command = defineCommand({
   meta: {
     name: 'bench',
-    description: 'Measures: nexmark (through the public API), micro (the parts)',
+    description: 'Measures: a Nexmark query through the public API, or the parts',
   },
   subCommands: { nexmark: nexmark, micro: micro },
 })

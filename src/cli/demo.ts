@@ -3,39 +3,72 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { defineCommand } from 'citty'
-import pc from 'picocolors'
 import { capitalized, createRelation, QUERIES } from '../../bench/nexmark/queries.ts'
-import { type Database, open } from '../index.ts'
+import { type Database, type OpenOptions, open } from '../index.ts'
 import { engineArguments, engineOptions, wholeNumber } from './arguments.ts'
-import { formatRows, print, reportError } from './output.ts'
+import { LiveLines, onStop } from './live.ts'
+import { formatRows, print, reportError, results } from './output.ts'
 
+const VIEWS = ['local_sellers', 'bids_per_window', 'average_prices'] as const
+/** The three views read five sources, each of which passes every event. */
+const SOURCE_READS = 5
 const REDRAW_MS = 250
+/** Without a terminal a line of text. */
+const LINE_MS = 1000
 
 export const command = defineCommand({
   meta: {
     name: 'demo',
-    description: 'Nexmark queries live in the terminal, on a local store. Example: tussock demo',
+    description:
+      'Shows Nexmark queries live in the terminal, on a local store. Example: tussock demo',
   },
   args: {
-    events: { type: 'string', default: '3000000', description: 'events to run through' },
-    'events-per-second': { type: 'string', default: '500000', description: 'pace; 0: no limit' },
+    events: {
+      type: 'string',
+      default: '3000000',
+      valueHint: 'n',
+      description: 'events to run through',
+    },
+    'events-per-second': {
+      type: 'string',
+      default: '500000',
+      valueHint: 'n',
+      description: 'pace; 0: no limit',
+    },
     store: { type: 'string', valueHint: 'url', description: 'default: a folder that is removed' },
     ...engineArguments,
   },
   run: async ({ args }) => {
-    const folder = args.store === undefined ? mkdtempSync(join(tmpdir(), 'tussock-demo-')) : null
+    let folder: string | null = null
+    const remove = (): void => {
+      if (folder !== null) rmSync(folder, { recursive: true, force: true })
+    }
+    let stop: () => void = () => undefined
+    const stopped = new Promise<void>((resolve) => {
+      stop = resolve
+    })
+    const forget = onStop(() => stop(), remove)
     try {
-      await runDemo(folder ?? args.store ?? 'memory://', args, {
-        events: wholeNumber('events', args.events),
+      const load = {
+        events: wholeNumber('events', args.events, 1),
         eventsPerSecond: wholeNumber('events-per-second', args['events-per-second']),
-      })
+      }
+      const engine = engineOptions(args)
+      folder = args.store === undefined ? mkdtempSync(join(tmpdir(), 'tussock-demo-')) : null
+      await runDemo(folder ?? args.store ?? 'memory://', engine, load, stopped)
     } catch (error) {
       reportError(error)
     } finally {
-      if (folder !== null) rmSync(folder, { recursive: true, force: true })
+      remove()
+      forget()
     }
   },
 })
+
+interface Load {
+  readonly events: number
+  readonly eventsPerSecond: number
+}
 
 function pipeline(events: number, eventsPerSecond: number): string {
   const sources = (['person', 'auction', 'bid'] as const).map((table) =>
@@ -57,73 +90,81 @@ function pipeline(events: number, eventsPerSecond: number): string {
 
 async function runDemo(
   store: string,
-  args: Readonly<Record<string, unknown>>,
-  load: { readonly events: number; readonly eventsPerSecond: number },
+  engine: OpenOptions,
+  load: Load,
+  stopped: Promise<void>,
 ): Promise<void> {
-  const started = performance.now()
-  let db = await open(store, engineOptions(args))
-  let finished = false
+  let db = await open(store, engine)
   try {
-    print(pc.bold('tussock demo: three views over one stream of Nexmark events'))
-    print(`store ${store}`)
+    print(results.colors.bold('tussock demo: three views over one stream of Nexmark events'))
+    print(`store ${store}${results.isTerminal ? '; Ctrl-C ends' : ''}`)
     await db.run(pipeline(load.events, load.eventsPerSecond))
-    const exhausted = db.exhausted().then(() => {
-      finished = true
-    })
-    await watch(db, () => finished, started)
-    await exhausted
+    const end = Promise.race([db.exhausted().then(() => 'done'), stopped.then(() => 'stopped')])
+    if ((await watch(db, end, load)) === 'stopped') return print('stopped')
     const before = await counts(db)
     const metrics = await db.metrics()
     await db.close()
     const reopened = performance.now()
-    db = await open(store, engineOptions(args))
+    db = await open(store, engine)
     const after = await counts(db)
     const seconds = (performance.now() - reopened) / 1000
     print('')
     print(await averagePrices(db))
     print('')
-    print(`views ${JSON.stringify(after)}`)
+    print(`rows: ${VIEWS.map((view) => `${view} ${after[view]}`).join(', ')}`)
     print(
-      `closed and opened again in ${seconds.toFixed(2)} s at epoch ${metrics.committedEpoch}: ${
+      `closed and opened again in ${seconds.toFixed(2)} s: ${
         JSON.stringify(before) === JSON.stringify(after) ? 'the same rows' : 'DIFFERENT ROWS'
       }`,
     )
+    const { checkpoints } = metrics
     print(
-      `${(load.events / 1e6).toFixed(1)} M events, ${metrics.checkpoints.checkpoints} checkpoints, ${metrics.requests.put} PUTs, freshness p50 ${format(metrics.checkpoints.freshnessMsP50)} ms, p99 ${format(metrics.checkpoints.freshnessMsP99)} ms`,
+      `${millions(load.events)} events, ${checkpoints.checkpoints} checkpoints, ${metrics.requests.put} PUTs, freshness ${spread(checkpoints.freshnessMsP50, checkpoints.freshnessMsP99)}`,
     )
   } finally {
     await db.close()
   }
 }
 
-async function watch(db: Database, finished: () => boolean, started: number): Promise<void> {
-  const live = process.stdout.isTTY === true
-  let lastEvents = 0
-  let lastMs = performance.now()
-  while (!finished()) {
-    await new Promise((resolve) => setTimeout(resolve, live ? REDRAW_MS : 1000))
+/** Draws until `end` resolves; returns what with. */
+async function watch(db: Database, end: Promise<string>, load: Load): Promise<string> {
+  const live = new LiveLines(process.stdout)
+  const started = performance.now()
+  let last = { events: 0, ms: started }
+  for (;;) {
+    const pause = new Promise<null>((resolve) => {
+      setTimeout(resolve, results.isTerminal ? REDRAW_MS : LINE_MS, null).unref()
+    })
+    const ended = await Promise.race([end, pause])
+    if (ended === 'stopped') return ended
     const metrics = await db.metrics()
-    const now = performance.now()
-    const rate = ((metrics.sourceEvents - lastEvents) / (now - lastMs)) * 1000
-    lastEvents = metrics.sourceEvents
-    lastMs = now
-    const { checkpoints } = metrics
-    const line = [
-      `${((now - started) / 1000).toFixed(1)} s`,
-      `${(rate / 1e6).toFixed(2)} M source events/s`,
-      `freshness ${format(checkpoints.freshnessMsP50)} ms`,
-      `${checkpoints.checkpoints} checkpoints (${format(checkpoints.checkpointMsP50)} ms)`,
-      `state ${(metrics.stateBytes / 1e6).toFixed(0)} MB`,
-    ].join('  ')
-    if (live) process.stdout.write(`\r\u001b[2K${line}`)
-    else print(line)
+    const now = { events: metrics.sourceEvents / SOURCE_READS, ms: performance.now() }
+    const rate = ((now.events - last.events) * 1000) / (now.ms - last.ms)
+    last = now
+    const { checkpoints, stateBytes } = metrics
+    const facts = [
+      ['time', `${((now.ms - started) / 1000).toFixed(1)} s`],
+      ['events', `${millions(now.events)} of ${millions(load.events)}, ${millions(rate)}/s`],
+      ['freshness', spread(checkpoints.freshnessMsP50, checkpoints.freshnessMsP99)],
+      [
+        'checkpoints',
+        `${checkpoints.checkpoints}, ${spread(checkpoints.checkpointMsP50, checkpoints.checkpointMsP99)}`,
+      ],
+      ['state', `${(stateBytes / 1e6).toFixed(1)} MB`],
+    ]
+    if (results.isTerminal) {
+      const rows = await counts(db)
+      const views = VIEWS.map((view) => [view, `${rows[view]} rows`])
+      const lines = [...facts, ...views].map(([name, text]) => `  ${name.padEnd(16)} ${text}`)
+      live.draw(['', ...lines])
+    } else print(facts.map(([name, text]) => `${name} ${text}`).join('  '))
+    if (ended !== null) return ended
   }
-  if (live) process.stdout.write('\n')
 }
 
 async function counts(db: Database): Promise<Record<string, number>> {
   const result: Record<string, number> = {}
-  for (const view of ['local_sellers', 'bids_per_window', 'average_prices']) {
+  for (const view of VIEWS) {
     const { rows } = await db.query(`SELECT count(*) AS n FROM ${view}`)
     result[view] = Number(rows[0]['n'])
   }
@@ -141,6 +182,11 @@ async function averagePrices(db: Database): Promise<string> {
   )
 }
 
-function format(value: number | null): string {
-  return value === null ? '-' : value.toFixed(0)
+function millions(count: number): string {
+  return count < 1e6 ? String(Math.round(count)) : `${(count / 1e6).toFixed(2)} M`
+}
+
+function spread(p50: number | null, p99: number | null): string {
+  const text = (value: number | null): string => (value === null ? '-' : value.toFixed(0))
+  return `p50 ${text(p50)} ms, p99 ${text(p99)} ms`
 }

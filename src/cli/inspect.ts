@@ -35,11 +35,15 @@ async function withStore(
 }
 
 const levels = defineCommand({
-  meta: { name: 'levels', description: 'The tree: levels, sub-levels, files, bytes' },
+  meta: {
+    name: 'levels',
+    description:
+      'Shows the tree: levels, sub-levels, files, bytes. Example: tussock inspect levels --store ./data',
+  },
   args: shared,
   run: ({ args }) =>
     withStore(args.store, async (objects) => {
-      const { version } = await readStore(objects)
+      const { version } = await readStore(objects, args.store)
       const rows = levelRows(version)
       if (args.json) printJson(rows)
       else {
@@ -86,14 +90,21 @@ function levelRows(version: Version): Record<string, unknown>[] {
 }
 
 const commits = defineCommand({
-  meta: { name: 'commits', description: 'The newest commits, newest first' },
-  args: { ...shared, limit: { type: 'string', default: '20', description: 'how many' } },
+  meta: {
+    name: 'commits',
+    description:
+      'Lists the newest commits, newest first. Example: tussock inspect commits --store ./data',
+  },
+  args: {
+    ...shared,
+    limit: { type: 'string', default: '20', valueHint: 'n', description: 'how many' },
+  },
   run: ({ args }) =>
     withStore(args.store, async (objects) => {
-      const { version } = await readStore(objects)
+      const { version } = await readStore(objects, args.store)
       const { log } = new CommitLogReader(objects)
       const rows: Record<string, unknown>[] = []
-      const limit = wholeNumber('limit', args.limit)
+      const limit = wholeNumber('limit', args.limit, 1)
       for (let number = version.versionId; number > 0 && rows.length < limit; number--) {
         const entry = await log.read(number)
         if (entry === null) break
@@ -107,12 +118,13 @@ const commits = defineCommand({
 const sst = defineCommand({
   meta: {
     name: 'sst',
-    description: 'One SST: properties and blocks (without an id: all, a line each)',
+    description:
+      'Shows one SST, its properties and blocks; without an id all, a line each. Example: tussock inspect sst 1-11 --store ./data',
   },
-  args: { id: { type: 'positional', required: false, description: 'the SST' }, ...shared },
+  args: { id: { type: 'positional', required: false, description: 'of the SST' }, ...shared },
   run: ({ args }) =>
     withStore(args.store, async (objects) => {
-      const { version, databaseId } = await readStore(objects)
+      const { version, databaseId } = await readStore(objects, args.store)
       const all = [...eachSst(version)]
       if (args.id === undefined) {
         const rows = all.map((meta) => ({

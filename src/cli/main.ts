@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /** The command `tussock`: one file per subcommand beside this one. */
 import { readFileSync } from 'node:fs'
-import { defineCommand, runMain } from 'citty'
+import { defineCommand } from 'citty'
+import { runWords } from './command-line.ts'
 import { reportError } from './output.ts'
 
 interface PackageFile {
@@ -33,4 +34,8 @@ process.on('uncaughtException', (error) => {
   process.exit(process.exitCode ?? 1)
 })
 
-await runMain(main)
+try {
+  await runWords(main, process.argv.slice(2))
+} catch (error) {
+  reportError(error)
+}

@@ -1,4 +1,5 @@
 /** How the command speaks: results on stdout, words about them on stderr, errors without a stack trace. */
+import type { WriteStream } from 'node:tty'
 import pc from 'picocolors'
 import { EngineError } from '../common/errors.ts'
 
@@ -7,14 +8,33 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
   throw error
 })
+process.stderr.on('error', () => undefined) // Nobody is left to be told.
+
+/** Each stream for itself: `2> file` gets no colours though stdout is a terminal. */
+function outlet(stream: WriteStream) {
+  const { NO_COLOR, FORCE_COLOR, TERM } = process.env
+  const wanted =
+    FORCE_COLOR === undefined ? stream.isTTY === true && TERM !== 'dumb' : FORCE_COLOR !== '0'
+  return {
+    isTerminal: stream.isTTY === true,
+    colors: pc.createColors(wanted && (NO_COLOR ?? '') === ''),
+  }
+}
+
+export const results = outlet(process.stdout)
+export const wordsOut = outlet(process.stderr)
 
 export function print(text: string): void {
   process.stdout.write(`${text}\n`)
 }
 
-/** Words that are not the result: kept out of pipes. */
+export function printError(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+/** Words that are not the result: kept out of pipes and files. */
 export function note(text: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`${pc.dim(text)}\n`)
+  if (wordsOut.isTerminal) printError(wordsOut.colors.dim(text))
 }
 
 export function printJson(value: unknown): void {
@@ -26,34 +46,47 @@ function jsonValue(_key: string, value: unknown): unknown {
     return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString()
   }
   if (value instanceof Uint8Array) return `\\x${Buffer.from(value).toString('hex')}`
+  if (value instanceof EngineError) {
+    const { code, kind, message, context } = value
+    return { code, kind, message, context }
+  }
   // JSON has no other way to say NaN and the infinities.
   return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value
 }
 
 /** Says what happened, where, and what to do; 2 for the user's mistakes, 1 for the world's. */
 export function reportError(error: unknown, sql: string | null = null): void {
+  const { colors } = wordsOut
   if (!(error instanceof EngineError)) {
-    process.stderr.write(`${pc.red('error')}: ${String(error)}\n`)
+    printError(`${colors.red('error')}: ${String(error)}`)
     process.exitCode = 1
     return
   }
   const { sqlState, position, hint } = error.context
   const code = sqlState === undefined ? error.code : `${error.code} ${String(sqlState)}`
-  process.stderr.write(`${pc.red('error')}: ${error.message} ${pc.dim(`[${code}]`)}\n`)
-  if (sql !== null && typeof position === 'number') {
-    process.stderr.write(`${pointAt(sql, position)}\n`)
+  printError(`${colors.red('error')}: ${error.message} ${colors.dim(`[${code}]`)}`)
+  if (sql !== null && typeof position === 'number') printError(pointAt(sql, position))
+  if (hint !== undefined && !error.message.includes(String(hint))) {
+    printError(`${colors.cyan('hint')}: ${String(hint)}`)
   }
-  if (hint !== undefined) process.stderr.write(`${pc.cyan('hint')}: ${String(hint)}\n`)
   process.exitCode = error.kind === 'invalid' ? 2 : 1
 }
 
+/** Characters of a line before and behind the place; more would wrap, and the caret would point elsewhere. */
+const AROUND = 30
+
 function pointAt(sql: string, position: number): string {
+  const { colors } = wordsOut
   const start = sql.lastIndexOf('\n', position - 1) + 1
   const end = sql.indexOf('\n', position)
-  const line = sql.slice(start, end === -1 ? undefined : end)
-  const number = sql.slice(0, start).split('\n').length
-  const margin = `line ${number}: `
-  return `${pc.dim(margin)}${line}\n${' '.repeat(margin.length + position - start)}${pc.red('^')}`
+  const line = sql.slice(start, end === -1 ? undefined : end).trimEnd()
+  const margin = `line ${sql.slice(0, start).split('\n').length}: `
+  const at = position - start
+  const from = line.length <= 2 * AROUND || at <= AROUND ? 0 : at - AROUND
+  const to = line.length <= 2 * AROUND ? line.length : Math.max(from + 2 * AROUND, at + AROUND)
+  const before = `${from === 0 ? '' : '…'}${line.slice(from, at)}`.replaceAll('\t', ' ')
+  const behind = `${line.slice(at, to)}${to < line.length ? '…' : ''}`.replaceAll('\t', ' ')
+  return `${colors.dim(margin)}${before}${behind}\n${' '.repeat(margin.length + before.length)}${colors.red('^')}`
 }
 
 /** Rows as a table with aligned columns, or as CSV (RFC 4180) or one JSON array. */
@@ -67,18 +100,19 @@ export function formatRows(
   if (format === 'csv') {
     return [columns, ...text].map((line) => line.map(csvCell).join(',')).join('\n')
   }
+  const cells = text.map((row) => row.map(onOneLine))
   const widths = columns.map((name, index) =>
-    text.reduce((most, line) => Math.max(most, line[index].length), name.length),
+    cells.reduce((most, row) => Math.max(most, row[index].length), name.length),
   )
-  const line = (cells: readonly string[]): string =>
-    cells
+  const line = (row: readonly string[]): string =>
+    row
       .map((cell, index) => cell.padEnd(widths[index]))
       .join('  ')
       .trimEnd()
   return [
     line(columns),
     widths.map((width) => '-'.repeat(width)).join('  '),
-    ...text.map(line),
+    ...cells.map(line),
   ].join('\n')
 }
 
@@ -89,6 +123,21 @@ function cellText(value: unknown): string {
   return String(value)
 }
 
+/** What moves the cursor is spelled out, as in JSON: it would break the table, or play with the terminal. */
+function onOneLine(cell: string): string {
+  return cell.replace(/\p{Cc}/gu, (character) => {
+    const spelled = JSON.stringify(character).slice(1, -1)
+    return spelled === character
+      ? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+      : spelled
+  })
+}
+
 function csvCell(cell: string): string {
   return /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell
+}
+
+/** `1 problem`, `2 problems` */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

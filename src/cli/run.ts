@@ -1,18 +1,25 @@
 /** `tussock run`: a pipeline until SIGTERM, or until its bounded sources are read to the end. */
 import { defineCommand } from 'citty'
-import { type DatabaseEvent, open } from '../index.ts'
+import { type Database, type DatabaseEvent, open } from '../index.ts'
 import { engineArguments, engineOptions, storeArgument } from './arguments.ts'
-import { note, print, printJson, reportError } from './output.ts'
+import { LiveLines, onStop } from './live.ts'
+import { note, print, printJson, reportError, wordsOut } from './output.ts'
 import { readScript } from './sql.ts'
+
+const REDRAW_MS = 1000
 
 export const command = defineCommand({
   meta: {
     name: 'run',
     description:
-      'Runs a pipeline until SIGTERM; started again it goes on where it was. Example: tussock run pipeline.sql --store ./data',
+      'Runs a pipeline until SIGTERM or Ctrl-C; started again it goes on where it was. Example: tussock run pipeline.sql --store ./data',
   },
   args: {
-    pipeline: { type: 'positional', required: true, description: 'a file of statements' },
+    pipeline: {
+      type: 'positional',
+      required: true,
+      description: 'a file of statements; -: from a pipe',
+    },
     ...storeArgument,
     ...engineArguments,
     'exit-when-done': {
@@ -24,8 +31,9 @@ export const command = defineCommand({
   run: async ({ args }) => {
     let sql: string | null = null
     try {
+      const open = engineOptions(args)
       sql = await readScript(args.pipeline)
-      await runPipeline(sql, args.store, args, {
+      await runPipeline(sql, args.store, open, {
         exitWhenDone: args['exit-when-done'] ?? false,
         json: args.json ?? false,
       })
@@ -38,12 +46,14 @@ export const command = defineCommand({
 async function runPipeline(
   sql: string,
   store: string,
-  args: Readonly<Record<string, unknown>>,
+  engine: ReturnType<typeof engineOptions>,
   options: { readonly exitWhenDone: boolean; readonly json: boolean },
 ): Promise<void> {
+  const live = new LiveLines(process.stderr)
   const say = (event: DatabaseEvent): void => {
+    live.clear()
     if (options.json) printJson(event)
-    else note(`${event.kind}${'error' in event ? `: ${event.error.message}` : ''}`)
+    else note(eventText(event))
   }
   let fail: (error: unknown) => void = () => undefined
   const failed = new Promise<never>((_, reject) => {
@@ -51,7 +61,7 @@ async function runPipeline(
   })
   failed.catch(() => undefined) // Seen by the race below, or no more of interest.
   const db = await open(store, {
-    ...engineOptions(args),
+    ...engine,
     onEvent: (event) => {
       say(event)
       if (event.kind === 'failed') fail(event.error)
@@ -61,17 +71,15 @@ async function runPipeline(
   const stopped = new Promise<string>((resolve) => {
     stop = resolve
   })
-  const signals = ['SIGTERM', 'SIGINT'] as const
-  let asked = 0
-  const onSignal = (signal: string): void => {
-    if (++asked > 1) process.exit(1)
-    stop(signal)
-  }
-  for (const signal of signals) process.on(signal, onSignal)
+  const forget = onStop(stop, () => undefined)
+  let timer: NodeJS.Timeout | undefined
   try {
     await db.run(sql)
+    note(`running on ${store}; Ctrl-C ends with a checkpoint`)
+    if (wordsOut.isTerminal && !options.json) timer = watch(db, live)
     const done = options.exitWhenDone ? db.exhausted().then(() => 'done') : stopped
     const why = await Promise.race([stopped, done, failed])
+    clearInterval(timer)
     const metrics = await db.metrics()
     const summary = {
       kind: 'end',
@@ -81,10 +89,34 @@ async function runPipeline(
       sourceRows: metrics.sourceRows,
       checkpoints: metrics.checkpoints.checkpoints,
     }
+    live.clear()
     if (options.json) printJson(summary)
     else print(`ended (${why}) at epoch ${summary.committedEpoch}`)
   } finally {
+    clearInterval(timer)
+    live.clear()
     await db.close()
-    for (const signal of signals) process.off(signal, onSignal)
+    forget()
   }
+}
+
+function eventText(event: DatabaseEvent): string {
+  if ('error' in event) return `${event.kind}: ${event.error.message}`
+  return event.kind === 'storage' ? `${event.kind}: ${event.name}` : event.kind
+}
+
+function watch(db: Database, live: LiveLines): NodeJS.Timeout {
+  let lastRows = 0
+  return setInterval(() => {
+    db.metrics().then(
+      ({ sourceRows, checkpoints, stateBytes, committedEpoch }) => {
+        const rate = ((sourceRows - lastRows) * 1000) / REDRAW_MS
+        lastRows = sourceRows
+        live.draw([
+          `epoch ${committedEpoch}  ${rate.toFixed(0)} source rows/s  ${checkpoints.checkpoints} checkpoints  state ${(stateBytes / 1e6).toFixed(1)} MB`,
+        ])
+      },
+      () => undefined, // The database has ended; whoever waits for it is told why.
+    )
+  }, REDRAW_MS)
 }

@@ -5,7 +5,6 @@
  */
 
 import { compareBytes } from '../common/bytes.ts'
-import type { Env } from '../common/env.ts'
 import { EngineError, toEngineError } from '../common/errors.ts'
 import type { ObjectStore } from './object/object-store.ts'
 import { Block, BlockCursor, decodeBlock } from './sst/block.ts'
@@ -30,21 +29,24 @@ export interface Verification {
   readonly problems: readonly Problem[]
 }
 
-/** The newest version, without taking the database over. @throws STORE_NOT_FOUND, CORRUPTION */
-export async function readStore(objects: ObjectStore): Promise<Recovered> {
+/**
+ * The newest version, without taking the database over.
+ * @param place for the message: a URL @throws STORE_NOT_FOUND, CORRUPTION
+ */
+export async function readStore(objects: ObjectStore, place = 'this place'): Promise<Recovered> {
   const recovered = await new CommitLogReader(objects).recover()
   if (recovered !== null) return recovered
-  throw new EngineError('STORE_NOT_FOUND', 'there is no database at this place', {
+  throw new EngineError('STORE_NOT_FOUND', `there is no database at ${place}`, {
     context: { hint: 'Check the URL: the bucket, the prefix, the folder.' },
   })
 }
 
 export async function verifyStore(
   objects: ObjectStore,
-  _env: Env,
+  place: string,
   options: { readonly deep: boolean; readonly progress: (done: number, of: number) => void },
 ): Promise<Verification> {
-  const { version, databaseId } = await readStore(objects)
+  const { version, databaseId } = await readStore(objects, place)
   const problems: Problem[] = []
   checkVersion(version)
   const ssts = [...eachSst(version)]

@@ -4,6 +4,8 @@
  */
 import { decodeChunk, encodeChunk, encodedBytes } from './actors/chunk-codec.ts'
 import type { Dataset } from './actors/protocol.ts'
+import { checkRows, checkStatement, checkTableName, checkUrl } from './arguments.ts'
+import { didYouMean } from './common/did-you-mean.ts'
 import { EngineError, fromWire } from './common/errors.ts'
 import { ControlLink, coreCount, findThreadFiles } from './control-link.ts'
 import type {
@@ -14,7 +16,7 @@ import type {
   TableDescription,
   WireRows,
 } from './engine-protocol.ts'
-import { type OpenOptions, resolveOptions } from './options.ts'
+import { checkNames, flag, type OpenOptions, resolveOptions } from './options.ts'
 import { Chunk, INSERT, UPDATE_DELETE, UPDATE_INSERT } from './stream/chunk.ts'
 import type { Column } from './stream/column.ts'
 import { checkKeySizes } from './stream/row-codec.ts'
@@ -73,7 +75,7 @@ export interface DatabaseOptions extends OpenOptions {
   readonly onEvent?: (event: DatabaseEvent) => void
 }
 
-/** Columns made beforehand, for the replay connector of the benchmarks. */
+/** Columns made beforehand, for the replay connector of the benchmarks. @internal */
 export interface InternalOptions extends DatabaseOptions {
   readonly datasets?: Readonly<Record<string, Dataset>>
 }
@@ -87,6 +89,7 @@ export class Table {
   private readonly link: ControlLink
   private description: Promise<TableDescription> | null = null
 
+  /** @internal */
   constructor(link: ControlLink, name: string) {
     this.link = link
     this.name = name
@@ -98,14 +101,22 @@ export class Table {
    * SQL_UNDEFINED_TABLE, SQL_UNDEFINED_COLUMN.
    */
   async insert(rows: readonly Row[], options: InsertOptions = {}): Promise<void> {
+    checkTableName(this.name)
+    checkRows(rows)
+    checkNames(options, ['durable'])
+    const durable = flag('durable', options.durable, false)
     for (let from = 0; from < rows.length; from += INSERT_ROWS) {
       const batch = rows.length <= INSERT_ROWS ? rows : rows.slice(from, from + INSERT_ROWS)
       // One promise for all: the last batch's durability covers those before it.
-      await this.insertBatch(batch, (options.durable ?? false) && from + INSERT_ROWS >= rows.length)
+      await this.insertBatch(batch, from, durable && from + INSERT_ROWS >= rows.length)
     }
   }
 
-  private async insertBatch(rows: readonly Row[], durable: boolean): Promise<void> {
+  private async insertBatch(
+    rows: readonly Row[],
+    firstRow: number,
+    durable: boolean,
+  ): Promise<void> {
     this.description ??= this.link.call((api) => api.describe(this.name))
     let description: TableDescription
     try {
@@ -114,7 +125,7 @@ export class Table {
       this.description = null
       throw error
     }
-    const bytes = encodeRows(this.name, description, rows)
+    const bytes = encodeRows(this.name, description, rows, firstRow)
     try {
       await this.link.call((api) =>
         api.insert(
@@ -131,8 +142,14 @@ export class Table {
   }
 }
 
-function encodeRows(name: string, description: TableDescription, rows: readonly Row[]): Uint8Array {
-  checkNames(name, description, rows)
+/** @param firstRow in the caller's array: errors name rows as it counts them */
+function encodeRows(
+  name: string,
+  description: TableDescription,
+  rows: readonly Row[],
+  firstRow: number,
+): Uint8Array {
+  checkColumnNames(name, description, rows, firstRow)
   const columns = description.columns.map((column) => {
     const values = new Array<unknown>(rows.length)
     // A column "constructor" is not what every object has by that name.
@@ -143,13 +160,13 @@ function encodeRows(name: string, description: TableDescription, rows: readonly 
       if (value === undefined || value === null) {
         if (column.notNull && !column.hidden) {
           throw new EngineError('NOT_NULL', `column ${column.name} of ${name} must not be null`, {
-            context: { sqlState: '23502', column: column.name, row },
+            context: { sqlState: '23502', column: column.name, row: firstRow + row },
           })
         }
         values[row] = null
       } else values[row] = value
     }
-    return columnFromValues(column.type, values, { column: column.name })
+    return columnFromValues(column.type, values, { column: column.name, firstRow })
   })
   const chunk = new Chunk(rows.length, null, null, columns)
   checkKeySizes(description.table, chunk)
@@ -157,7 +174,12 @@ function encodeRows(name: string, description: TableDescription, rows: readonly 
 }
 
 /** In every row: a value under a misspelt name would be lost. */
-function checkNames(name: string, description: TableDescription, rows: readonly Row[]): void {
+function checkColumnNames(
+  name: string,
+  description: TableDescription,
+  rows: readonly Row[],
+  firstRow: number,
+): void {
   const shown = description.columns.filter((column) => !column.hidden)
   const known = new Set(shown.map((column) => column.name))
   for (let row = 0; row < rows.length; row++) {
@@ -166,8 +188,8 @@ function checkNames(name: string, description: TableDescription, rows: readonly 
       throw new EngineError('SQL_UNDEFINED_COLUMN', `table ${name} has no column ${key}`, {
         context: {
           sqlState: '42703',
-          row,
-          hint: `Columns are ${shown.map((column) => column.name).join(', ')}.`,
+          row: firstRow + row,
+          hint: didYouMean(key, known) ?? `Columns are ${[...known].join(', ')}.`,
         },
       })
     }
@@ -186,6 +208,7 @@ export class Snapshot {
   private readonly link: ControlLink
   private readonly snapshotId: number
 
+  /** @internal */
   constructor(link: ControlLink, snapshotId: number, epoch: number) {
     this.link = link
     this.snapshotId = snapshotId
@@ -193,6 +216,7 @@ export class Snapshot {
   }
 
   async query(sql: string, parameters: readonly unknown[] = []): Promise<QueryResult> {
+    checkStatement(sql, parameters)
     const { snapshotId } = this
     return toResult(
       await this.link.call((api) =>
@@ -218,10 +242,17 @@ export class Database {
     this.link = link
   }
 
-  /** @see open */
+  /** @see open @internal */
   static async open(url: string, options: InternalOptions): Promise<Database> {
-    const { onEvent, datasets, ...rest } = options
+    checkUrl(url)
+    const { datasets, ...rest } = options ?? {}
+    const { onEvent } = rest
     const resolved = resolveOptions(rest, coreCount())
+    if (onEvent !== undefined && typeof onEvent !== 'function') {
+      throw new EngineError('OPTION_INVALID', 'option onEvent is a function', {
+        context: { option: 'onEvent' },
+      })
+    }
     const files = findThreadFiles(options.workerUrl, import.meta.url)
     const link = new ControlLink(files.control, resolved.youngGenerationMb, (event) =>
       onEvent?.(toDatabaseEvent(event)),
@@ -248,6 +279,7 @@ export class Database {
    * deleted are accepted: they are durable after the next `flush()` or FLUSH.
    */
   async execute(sql: string, parameters: readonly unknown[] = []): Promise<ExecuteResult[]> {
+    checkStatement(sql, parameters)
     const results = await this.link.call((api) => api.execute(sql, parameters))
     return results.map(toExecuteResult)
   }
@@ -257,6 +289,7 @@ export class Database {
    * the same text is passed over. @throws SQL_DUPLICATE when the text differs.
    */
   async run(sql: string): Promise<ExecuteResult[]> {
+    checkStatement(sql, [])
     const results = await this.link.call((api) => api.run(sql))
     return results.map(toExecuteResult)
   }
@@ -267,7 +300,17 @@ export class Database {
     parameters: readonly unknown[] = [],
     options: QueryOptions = {},
   ): Promise<QueryResult> {
-    const read = { snapshotId: null, visibility: options.visibility ?? 'committed' } as const
+    checkStatement(sql, parameters)
+    checkNames(options, ['visibility'])
+    const { visibility = 'committed' } = options
+    if (visibility !== 'committed' && visibility !== 'latest') {
+      throw new EngineError(
+        'OPTION_INVALID',
+        `option visibility is 'committed' or 'latest', not ${String(visibility)}`,
+        { context: { option: 'visibility' } },
+      )
+    }
+    const read = { snapshotId: null, visibility } as const
     return toResult(await this.link.call((api) => api.query(sql, parameters, read)))
   }
 
@@ -288,7 +331,10 @@ export class Database {
    */
   subscribe(name: string): AsyncGenerator<ChangeSet, void, undefined> {
     // At once: what is changed after this call is in it.
-    const started = this.link.call((api) => api.subscribe(name))
+    const started = (async () => {
+      checkTableName(name)
+      return await this.link.call((api) => api.subscribe(name))
+    })()
     started.catch(() => undefined) // The first `next()` reports it.
     return this.changes(started)
   }
@@ -326,7 +372,13 @@ export class Database {
   }
 
   /** Levels, commits or catalog of the store, as plain data. */
-  inspect(what: 'levels' | 'commits' | 'catalog'): Promise<unknown> {
+  async inspect(what: 'levels' | 'commits' | 'catalog'): Promise<unknown> {
+    if (!['levels', 'commits', 'catalog'].includes(what)) {
+      throw new EngineError(
+        'OPTION_INVALID',
+        `inspect takes 'levels', 'commits' or 'catalog', not ${String(what)}`,
+      )
+    }
     return this.link.call((api) => api.inspect(what))
   }
 

@@ -7,7 +7,7 @@ import { unreachable } from './common/assert.ts'
 import type { Env } from './common/env.ts'
 import { EngineError, toWire } from './common/errors.ts'
 import { bytes, tableId } from './common/ids.ts'
-import { checkNexmarkColumns } from './connectors/nexmark.ts'
+import { checkNexmarkSource } from './connectors/nexmark.ts'
 import type {
   EngineEvent,
   EngineInit,
@@ -631,7 +631,7 @@ function checkSource(object: CatalogObject): void {
   if (object.kind !== 'source') return
   const connector = object.properties['connector']
   if (connector === 'nexmark') {
-    checkNexmarkColumns(object.properties, object.columns)
+    checkNexmarkSource(object.properties, object.columns)
     return
   }
   if (connector === 'replay') return

@@ -1,4 +1,5 @@
 /** What `open` takes: each option with its unit, default and bounds, checked once. */
+import { didYouMean } from './common/did-you-mean.ts'
 import { EngineError } from './common/errors.ts'
 
 const KIB = 1024
@@ -63,7 +64,7 @@ export interface ResolvedOptions {
   readonly youngGenerationMb: number | null
 }
 
-const KNOWN = new Set([
+const NAMES = [
   'mode',
   'parallelism',
   'barrierIntervalMs',
@@ -74,17 +75,33 @@ const KNOWN = new Set([
   'poolThreads',
   'storage',
   'workerUrl',
-])
+  'onEvent',
+]
+const CACHE_NAMES = ['memoryBytes', 'stateBytes']
+const STORAGE_NAMES = ['blockBytes', 'sstBytes', 'compaction']
+
+/** Refuses what is not an object of these options. @param within the option that it is, with a dot */
+export function checkNames(given: unknown, names: readonly string[], within = ''): void {
+  if (typeof given !== 'object' || given === null) {
+    const what = within === '' ? 'options are' : `option ${within.slice(0, -1)} is`
+    throw new EngineError('OPTION_INVALID', `${what} an object, not ${String(given)}`)
+  }
+  for (const name of Object.keys(given)) {
+    if (names.includes(name)) continue
+    throw new EngineError('OPTION_INVALID', `there is no option '${within}${name}'`, {
+      context: {
+        option: `${within}${name}`,
+        hint: didYouMean(name, names) ?? `Options are ${names.join(', ')}.`,
+      },
+    })
+  }
+}
 
 /** @throws OPTION_INVALID naming the option, its bounds and what was given. */
 export function resolveOptions(options: OpenOptions, cores: number): ResolvedOptions {
-  for (const name of Object.keys(options)) {
-    if (!KNOWN.has(name)) {
-      throw new EngineError('OPTION_INVALID', `there is no option '${name}'`, {
-        context: { option: name, hint: `Options are ${[...KNOWN].join(', ')}.` },
-      })
-    }
-  }
+  checkNames(options, NAMES)
+  checkNames(options.cache ?? {}, CACHE_NAMES, 'cache.')
+  checkNames(options.storage ?? {}, STORAGE_NAMES, 'storage.')
   const barrierIntervalMs = check('barrierIntervalMs', options.barrierIntervalMs, 100, 1, 60_000)
   const checkpointMs = check('checkpointIntervalMs', options.checkpointIntervalMs, 1000, 0, 3.6e6)
   const budget =
@@ -133,10 +150,19 @@ export function resolveOptions(options: OpenOptions, cores: number): ResolvedOpt
     poolThreads: check('poolThreads', options.poolThreads, 1, 1, 16),
     blockBytes: check('storage.blockBytes', options.storage?.blockBytes, 64 * KIB, 4 * KIB, MIB),
     sstBytes: check('storage.sstBytes', options.storage?.sstBytes, 256 * MIB, 64 * KIB, 2 ** 30),
-    compaction: options.storage?.compaction ?? true,
+    compaction: flag('storage.compaction', options.storage?.compaction, true),
     youngGenerationMb:
       budget === null ? null : Math.min(48, Math.max(12, Math.floor(budget / (8 * MIB)))),
   }
+}
+
+/** @throws OPTION_INVALID */
+export function flag(name: string, given: unknown, otherwise: boolean): boolean {
+  if (given === undefined) return otherwise
+  if (typeof given === 'boolean') return given
+  throw new EngineError('OPTION_INVALID', `option ${name} is true or false, not ${String(given)}`, {
+    context: { option: name },
+  })
 }
 
 function check(

@@ -3,6 +3,7 @@
  * columns that are wanted. Row id = event number, so that rows keep their identity over restarts.
  * Hot path: one call per chunk.
  */
+import { didYouMean } from '../common/did-you-mean.ts'
 import { EngineError } from '../common/errors.ts'
 import { Chunk } from '../stream/chunk.ts'
 import { Column } from '../stream/column.ts'
@@ -126,11 +127,29 @@ function invalid(
   })
 }
 
-/** Checks the declared columns of a source against the table it reads. */
-export function checkNexmarkColumns(
+const OPTIONS = [
+  'nexmark.table.type',
+  'nexmark.event.num',
+  'nexmark.split.num',
+  'nexmark.seed',
+  'nexmark.min.event.gap.in.ns',
+]
+
+/** Checks the options and the declared columns of a new source against the table it reads. */
+export function checkNexmarkSource(
   properties: Readonly<Record<string, string>>,
   columns: readonly Field[],
 ): void {
+  for (const name of Object.keys(properties)) {
+    if (name === 'connector' || OPTIONS.includes(name)) continue
+    throw new EngineError('SQL_INVALID', `the connector 'nexmark' has no option ${name}`, {
+      context: {
+        sqlState: '22023',
+        property: name,
+        hint: didYouMean(name, OPTIONS) ?? `It has ${OPTIONS.join(', ')}.`,
+      },
+    })
+  }
   const { table } = nexmarkProperties(properties)
   for (const { name, type } of columns) {
     const known = NEXMARK_TABLES[table][name]

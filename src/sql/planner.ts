@@ -207,6 +207,10 @@ function createSink(statement: StatementOf<'create-sink'>, catalog: Catalog): Jo
     const hint = "write WITH (connector = 'blackhole')"
     throw unsupported(`a sink with the connector ${connector ?? '(none)'} is`, name.position, hint)
   }
+  const unknown = Object.keys(properties)[0]
+  if (unknown !== undefined) {
+    throw sqlError('22023', `the connector 'blackhole' has no option ${unknown}`, name.position)
+  }
   const { logical } = streamingQuery(statement.query, catalog)
   const ids = new IdSource(catalog)
   const job = new Fragmenter('stream', ids, name.name)

@@ -21,7 +21,7 @@ const bids = (events: number, perSecond: number): string =>
     connector: 'nexmark',
     'nexmark.table.type': 'bid',
     'nexmark.event.num': String(events),
-    'nexmark.events.per.second': String(perSecond),
+    ...(perSecond === 0 ? {} : { 'nexmark.min.event.gap.in.ns': String(1e9 / perSecond) }),
   })
 
 test('who waits for the end of the sources is told when the last of them is dropped', async () => {

@@ -36,6 +36,19 @@ const use = `
   await db.close()
 `
 
+const types = `
+  import { type ChangeSet, type Database, EngineError, type OpenOptions, open } from 'tussock'
+  const options: OpenOptions = { parallelism: 1, cache: { stateBytes: 1 << 20 } }
+  await using db: Database = await open('memory://', options)
+  await using snapshot = await db.snapshot()
+  const epoch: number = snapshot.epoch
+  const changes: AsyncGenerator<ChangeSet, void, undefined> = db.subscribe('t')
+  for await (const { changes: [first] } of changes) console.log(first.op, first.row['id'], epoch)
+  await db.query('SELECT 1').catch((error: unknown) => {
+    if (error instanceof EngineError && error.code === 'FENCED') console.log(error.context['hint'])
+  })
+`
+
 try {
   spawnSync('npm', ['pack', '--silent', '--pack-destination', folder], { cwd: root, stdio: 'inherit' })
   const [tarball] = readdirSync(folder).filter((name) => name.endsWith('.tgz'))
@@ -46,6 +59,15 @@ try {
   const wrapped = `const { open } = require('tussock')\n;(async () => {${use}})()`
   writeFileSync(join(folder, 'common.cjs'), wrapped)
   run('CommonJS', 'node', ['common.cjs'], { output: /rows 2/ })
+  // Without skipLibCheck: what the types draw in must be sound, too.
+  writeFileSync(join(folder, 'types.mts'), types)
+  const tsc = join(root, 'node_modules', '.bin', 'tsc')
+  const typeRoots = join(root, 'node_modules', '@types')
+  for (const [module, resolution] of [['nodenext', 'nodenext'], ['esnext', 'bundler']]) {
+    const options = ['--strict', '--noEmit', '--target', 'es2022', '--lib', 'es2023,esnext.disposable']
+    const where = ['--module', module, '--moduleResolution', resolution, '--typeRoots', typeRoots]
+    run(`types, ${resolution}`, tsc, [...options, ...where, '--types', 'node', 'types.mts'])
+  }
   const bundle = (outfile, more) =>
     build({
       absWorkingDir: folder,

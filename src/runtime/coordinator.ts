@@ -83,6 +83,8 @@ interface CatalogChange {
 
 const BARRIERS_IN_FLIGHT_MAX = 8
 const FETCH_AGAIN_MS = 500
+/** A barrier that has not passed for so long is stuck: behind blocks that do not come, or rows of a new view. */
+const STUCK_MS = 2000
 
 export class Coordinator {
   readonly feed: ChangeFeed
@@ -398,6 +400,7 @@ export class Coordinator {
       if (this.phase !== 'running') return
       this.scheduleTick()
       if (this.inFlight.length < BARRIERS_IN_FLIGHT_MAX) this.inject()
+      this.applyBackPressure()
     })
   }
 
@@ -542,7 +545,7 @@ export class Coordinator {
     const buffered = Math.max(this.liveRuns.bytes, arenaBytes)
     if (buffered > limit / 2) this.checkpointWanted = true
     // Too many sub-levels are as bad as too many bytes: reads and memory grow with them.
-    const pause = buffered > limit || this.store.pressure === 'stop'
+    const pause = buffered > limit || this.store.pressure === 'stop' || this.isStuck()
     if (pause !== this.paused) {
       this.paused = pause
       this.pool?.postAll({ kind: 'pause', paused: pause || this.stopping })
@@ -551,6 +554,12 @@ export class Coordinator {
     if (this.checkpointWanted && this.checkpointsInFlight === 0 && this.inFlight.length === 0) {
       this.inject()
     }
+  }
+
+  /** Until the oldest barrier has passed, no report of memory comes, and sources could fill all of it. */
+  private isStuck(): boolean {
+    const oldest = this.inFlight.at(0)
+    return oldest !== undefined && this.env.monotonicMs() - oldest.injectedMs > STUCK_MS
   }
 
   // ---- versions and runs ---------------------------------------------------------------------

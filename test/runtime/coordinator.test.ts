@@ -178,6 +178,25 @@ describe('recoveries', () => {
   })
 })
 
+describe('back-pressure', () => {
+  test('sources pause while a barrier is stuck: what they read meanwhile no epoch would end', async () => {
+    const pipeline = await Pipeline.start([ORDERS, CLICKS])
+    const { coordinator, env } = pipeline
+    const [first, second] = pipeline.workers
+    const paused = (): boolean[] => pipeline.posted(first, 'pause').map((message) => message.paused)
+    for (let tick = 0; tick < 10; tick++) await env.advance(100)
+    expect(paused()).toEqual([])
+    second.hold = ({ kind }) => kind === 'collected'
+    for (let tick = 0; tick < 40; tick++) await env.advance(100)
+    expect(paused()).toEqual([true])
+    expect(pipeline.events).toContainEqual({ kind: 'backpressure', active: true, bufferedBytes: 0 })
+    second.deliver()
+    for (let tick = 0; tick < 3; tick++) await env.advance(100)
+    expect(paused()).toEqual([true, false])
+    await coordinator.close(1000)
+  })
+})
+
 describe('threads', () => {
   test('when one cannot be started, those that were are ended, and it is tried again', async () => {
     const pipeline = await Pipeline.start([ORDERS])

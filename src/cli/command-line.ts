@@ -17,7 +17,11 @@ export interface Found {
 }
 
 /** Runs the command that `words` name. @throws OPTION_INVALID for words that are not understood */
-export async function runWords(main: CommandDef, words: readonly string[]): Promise<void> {
+export async function runWords(
+  main: CommandDef,
+  words: readonly string[],
+  version: string,
+): Promise<void> {
   const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words
   const found = await find(main, asked)
   const { name, command, rest } = found
@@ -31,7 +35,7 @@ export async function runWords(main: CommandDef, words: readonly string[]): Prom
     return
   }
   if (rest.length === 1 && (rest[0] === '--version' || rest[0] === '-v')) {
-    print(String((await resolved(main.meta ?? {})).version))
+    print(version)
     return
   }
   if (rest.length > 0) throw mistake(`there is no option ${rest[0]}`, `${name} --help`)
@@ -39,7 +43,8 @@ export async function runWords(main: CommandDef, words: readonly string[]): Prom
   process.exitCode = 2
 }
 
-async function find(main: CommandDef, words: readonly string[]): Promise<Found> {
+/** Follows the words to the command that they name. @throws OPTION_INVALID when there is none of that name */
+export async function find(main: CommandDef, words: readonly string[]): Promise<Found> {
   let command = main
   let name = 'tussock'
   let rest = words
@@ -60,6 +65,7 @@ async function find(main: CommandDef, words: readonly string[]): Promise<Found> 
   }
 }
 
+/** @throws OPTION_INVALID for what citty would pass over */
 function refuseMistakes({ name, rest }: Found, args: ArgsDef): void {
   const options: Record<string, { type: 'string' | 'boolean'; short?: string }> = {}
   const words: string[] = []

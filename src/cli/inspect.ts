@@ -101,10 +101,10 @@ const commits = defineCommand({
   },
   run: ({ args }) =>
     withStore(args.store, async (objects) => {
+      const limit = wholeNumber('limit', args.limit, 1)
       const { version } = await readStore(objects, args.store)
       const { log } = new CommitLogReader(objects)
       const rows: Record<string, unknown>[] = []
-      const limit = wholeNumber('limit', args.limit, 1)
       for (let number = version.versionId; number > 0 && rows.length < limit; number--) {
         const entry = await log.read(number)
         if (entry === null) break

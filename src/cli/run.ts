@@ -75,7 +75,8 @@ async function runPipeline(
   let timer: NodeJS.Timeout | undefined
   try {
     await db.run(sql)
-    note(`running on ${store}; Ctrl-C ends with a checkpoint`)
+    if (options.json) printJson({ kind: 'running', store })
+    else note(`running on ${store}; Ctrl-C ends with a checkpoint`)
     if (wordsOut.isTerminal && !options.json) timer = watch(db, live)
     const done = options.exitWhenDone ? db.exhausted().then(() => 'done') : stopped
     const why = await Promise.race([stopped, done, failed])

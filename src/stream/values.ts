@@ -165,7 +165,9 @@ function appenderOf(type: DataType, builder: ColumnBuilder): Appender {
     case 'varchar':
       return (value) => {
         if (typeof value !== 'string') return false
-        if (value.includes('\0')) throw zeroByte()
+        if (value.includes('\0')) throw noText('U+0000')
+        // UTF-8 cannot hold it: another character would be read back.
+        if (!value.isWellFormed()) throw noText('half of a surrogate pair')
         const bytes = encodeText(value)
         builder.appendText(bytes, 0, bytes.length)
         return true
@@ -181,8 +183,8 @@ function appenderOf(type: DataType, builder: ColumnBuilder): Appender {
   }
 }
 
-function zeroByte(): EngineError {
-  return new EngineError('VALUE_INVALID', 'text cannot hold the character U+0000', {
+function noText(what: string): EngineError {
+  return new EngineError('VALUE_INVALID', `text cannot hold ${what}`, {
     context: { sqlState: '22021' },
   })
 }

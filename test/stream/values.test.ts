@@ -112,6 +112,7 @@ const refused: readonly [DataType, unknown, string, string][] = [
   ['real', 1e300, 'VALUE_INVALID', '22P02'],
   ['varchar', 5, 'VALUE_INVALID', '22P02'],
   ['varchar', 'a\0b', 'VALUE_INVALID', '22021'],
+  ['varchar', 'a\ud83d', 'VALUE_INVALID', '22021'],
   ['bytea', 'abc', 'VALUE_INVALID', '22P02'],
   ['date', '2023-02-29', 'VALUE_OVERFLOW', '22008'],
   ['date', 'today', 'VALUE_INVALID', '22007'],

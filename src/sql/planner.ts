@@ -54,7 +54,8 @@ export function planJob(statement: CreateStatement, catalog: Catalog): JobResult
       return { plan: null, object: existing, catalog }
     }
     const shown = `${KIND_NAMES[existing.kind]} "${existing.name}"`
-    const hint = 'drop it first, or write IF NOT EXISTS'
+    const made = existing.sql === statement.text ? '' : 'it was made with another text: '
+    const hint = `${made}drop it first, or write IF NOT EXISTS to keep it as it is`
     throw sqlError('42P07', `${shown} already exists`, statement.name.position, hint)
   }
   const result = resultOf(statement, catalog)

@@ -29,14 +29,21 @@ export class LiveLines {
   }
 }
 
-/** Both ways to ask a command to end; the second time ends it at once. */
+/** One Ctrl-C may come twice: from the terminal, and from npx or a supervisor that hands it on. */
+const SAME_MS = 1000
+
+/** Calls `stop` when the process is asked to end; asked again later, it ends at once with exit code 1. */
 export function onStop(stop: (signal: string) => void, atOnce: () => void): () => void {
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
-  let asked = 0
+  let askedMs: number | null = null
   const listener = (signal: string): void => {
-    if (++asked === 1) return stop(signal)
-    atOnce()
-    process.exit(1)
+    if (askedMs === null) {
+      askedMs = performance.now()
+      stop(signal)
+    } else if (performance.now() - askedMs > SAME_MS) {
+      atOnce()
+      process.exit(1)
+    }
   }
   for (const signal of signals) process.on(signal, listener)
   return () => {

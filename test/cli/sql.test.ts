@@ -107,7 +107,9 @@ describe('errors', () => {
     const refused = await shell.run(words, '', { FORCE_COLOR: '1', NO_COLOR: 'yes' })
     expect(plain.err).not.toContain('\u001b')
     expect(colourful.err).toContain('\u001b[31merror')
-    expect(refused.err).toBe(plain.err)
+    // Newer versions of Node put a warning about the two of them in front.
+    expect(refused.err).toContain(plain.err)
+    expect(refused.err).not.toContain('\u001b')
   })
 })
 
